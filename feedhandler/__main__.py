@@ -1,0 +1,5 @@
+"""``python -m feedhandler`` is the console script ``feedhandler``."""
+
+from feedhandler.cli import main
+
+main()

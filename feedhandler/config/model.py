@@ -1,0 +1,120 @@
+"""The configuration as Structs: every key, its type, unit and default. ``deploy/config.toml`` says the reasons.
+
+`Config` is the file. `WorkerPlan` is what one worker process is told: everything resolved, nothing left to look up.
+Pure: no I/O, no clock.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Network = Literal["sim", "mainnet", "testnet", "demo"]
+ProductName = Literal["spot", "linear", "inverse", "option"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "text", "json"]
+
+
+class SymbolFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Symbols kept in a file of their own, one a line, ``#`` begins a comment; relative to the configuration."""
+
+    file: str
+
+
+class Runtime(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Where sockets live and how we log."""
+
+    directory: str = ""
+    """``""`` = ``$RUNTIME_DIRECTORY``, ``$XDG_RUNTIME_DIR/feedhandler`` or ``/tmp/feedhandler-<uid>``."""
+    group: str = ""
+    """A Unix group that may connect too; ``""`` = owner only."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    """``auto`` = text on a terminal, JSON lines otherwise."""
+
+
+class Connection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How a WebSocket is opened, kept and opened again."""
+
+    ping_interval_s: float = 20.0
+    pong_timeout_s: float = 10.0
+    connect_timeout_s: float = 10.0
+    """TCP, TLS and upgrade together."""
+    reconnect_base_s: float = 0.5
+    """The first retry is immediate; then base * 2^n with jitter, up to the cap."""
+    reconnect_cap_s: float = 30.0
+    max_attempts: int = 0
+    """Failed attempts in a row before giving up; 0 = never."""
+
+
+class Publish(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How records leave us."""
+
+    send_high_water_mark: int = 100_000
+    """Records kept for one slow strategy before its own are dropped."""
+    quiet_status_s: float = 10.0
+    """A subject quiet this long repeats its status (the first time after 1 s)."""
+
+
+class Subscriptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A further group: each of ``symbols`` with each of ``streams``."""
+
+    symbols: list[str] | SymbolFile
+    streams: list[str]
+
+
+class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One named block of the configuration: one product of the venue, one URL, one or more workers."""
+
+    product: ProductName
+    symbols: list[str] | SymbolFile = []
+    streams: list[str] = []
+    topics: list[str] = []
+    """Topics verbatim, besides symbols x streams."""
+    unchecked_topics: list[str] = []
+    """Topics passed to the venue without our check (new or retired ones)."""
+    subscriptions: list[Subscriptions] = []
+    publish: list[str] = ["ipc://{runtime}/{worker}.pub"]
+    """ZeroMQ addresses to bind. Placeholders: ``{runtime}``, ``{endpoint}``, ``{worker}``, ``{index}``, sums too: ``{5600+index}``."""
+    workers: int = 1
+    cpu: list[int] = []
+    """Cores for the worker and for ZeroMQ's thread; ``[]`` = leave to the system."""
+    network: Network | None = None
+    """Overrides the top level's."""
+    url: str = ""
+    """Overrides what network and product imply."""
+    connection: Connection = Connection()
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The whole file, with the defaults of ``[connection]`` already merged into each endpoint's own."""
+
+    network: Network
+    runtime: Runtime = Runtime()
+    connection: Connection = Connection()
+    publish: Publish = Publish()
+    endpoints: dict[str, Endpoint]
+
+
+class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one worker process is told when it starts; JSON on its standard input. Holds no secrets."""
+
+    worker: str
+    """``linear``, ``linear-1`` …; the first of an endpoint keeps the bare name."""
+    endpoint: str
+    product: ProductName
+    network: Network
+    url: str
+    """The venue's; for the built-in simulated Bybit the supervisor fills in the port."""
+    simulated: bool
+    """True where the data come from the built-in simulated Bybit: flagged on every record."""
+    topics: list[str]
+    """This worker's share."""
+    publish: list[str]
+    """Addresses to bind, placeholders filled in."""
+    runtime_directory: str
+    cpu: list[int]
+    connection: Connection
+    send_high_water_mark: int
+    quiet_status_s: float
+    log_level: LogLevel
+    log_format: Literal["text", "json"]

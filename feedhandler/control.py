@@ -1,0 +1,112 @@
+"""What supervisor, workers and commands say to each other, over ZeroMQ on ``ipc://<runtime>/control``.
+
+The supervisor binds a ROUTER; workers and commands connect a DEALER. Each message is one part of JSON, tagged by
+its ``type``. Pure: no I/O, no clock.
+"""
+
+from typing import Final
+
+import msgspec
+
+from feedhandler.wire import Heartbeat
+
+SOCKET_NAME: Final = "control"
+
+
+class _Message(msgspec.Struct, tag_field="type", tag=str.lower, kw_only=True):
+    pass
+
+
+# Worker to supervisor.
+class Hello(_Message):
+    """A worker is up and its sockets are bound."""
+
+    worker: str
+    pid: int
+
+
+class Beat(_Message):
+    """Once a second, from the loop that moves the data: the counters, and what each topic's state is."""
+
+    worker: str
+    pid: int
+    heartbeat: Heartbeat
+    states: dict[str, tuple[str, str]]
+    """Topics whose state changed since the last beat: state and reason."""
+    lines: list[str]
+    """What the session has to tell a person (subscribed, refused), since the last beat."""
+
+
+# Supervisor to worker.
+class Assign(_Message):
+    """Carry these topics, all under this epoch; topics not named are carried no more."""
+
+    epoch: int
+    topics: list[str]
+
+
+class Stop(_Message):
+    """To a worker: end in order. From a command to the supervisor: end everything."""
+
+
+# Command to supervisor, and its answers.
+class StatusRequest(_Message):
+    """Ask for `StatusReply`."""
+
+
+class WorkerStatus(msgspec.Struct, kw_only=True):
+    """One worker, as the supervisor knows it."""
+
+    worker: str
+    endpoint: str
+    product: str
+    network: str
+    url: str
+    publish: list[str]
+    state: str
+    """``starting``, ``running``, ``backing off``, ``parked``, ``stopping`` or ``stopped``."""
+    pid: int | None
+    epoch: int
+    restarts: int
+    last_exit: str
+    """How it ended the last time, in words; ``""`` if it never did."""
+    beat_age_s: float | None
+    heartbeat: Heartbeat | None
+    topics: dict[str, tuple[str, str]]
+    """State and reason of each topic."""
+
+
+class StatusReply(_Message):
+    """The whole feed."""
+
+    pid: int
+    version: str
+    uptime_s: float
+    network: str
+    config: str
+    runtime: str
+    simulated_bybit: str
+    """Its URL, or ``""``."""
+    workers: list[WorkerStatus]
+
+
+class Done(_Message):
+    """The command is carried out, or under way."""
+
+    text: str = ""
+
+
+class Refused(_Message):
+    """The command cannot be carried out; the text says why."""
+
+    text: str
+
+
+ToSupervisor = Hello | Beat | StatusRequest | Stop
+ToWorker = Assign | Stop
+ToCommand = StatusReply | Done | Refused
+
+encode: Final = msgspec.json.encode
+decode_to_supervisor: Final = msgspec.json.Decoder(ToSupervisor).decode
+decode_to_worker: Final = msgspec.json.Decoder(ToWorker).decode
+decode_to_command: Final = msgspec.json.Decoder(ToCommand).decode

@@ -1,0 +1,1 @@
+"""Examples to run as python -m feedhandler.examples.NAME."""

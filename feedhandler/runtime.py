@@ -1,0 +1,150 @@
+"""The runtime directory: where sockets live, who owns it, and what outlasts a process.
+
+==================  =====================================================================
+``control``         the supervisor's ZeroMQ ROUTER
+``<worker>.pub``    a worker's ZeroMQ PUB (unless the configuration binds elsewhere)
+``*.lock``          held while the owner lives: one for the supervisor, one for each bound path
+``epoch``           the last epoch issued
+``feed.json``       who carries what (`FeedDirectory`), for clients; gone when the feed is stopped
+==================  =====================================================================
+"""
+
+import fcntl
+import grp
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+FEED_FILE: Final = "feed.json"
+EPOCH_FILE: Final = "epoch"
+SUPERVISOR_LOCK: Final = "supervisor.lock"
+
+MAX_IPC_PATH_BYTES: Final = 107
+"""Longest path of a Unix socket on Linux (sockaddr_un)."""
+
+
+class RuntimeDirectoryError(Exception):
+    """The runtime directory cannot be used; the text says why, in one line."""
+
+
+class CarriedWorker(msgspec.Struct, kw_only=True):
+    """One worker, as a client needs to know it."""
+
+    endpoint: str
+    addresses: list[str]
+    """Where its PUB socket is bound."""
+    topics: list[str]
+
+
+class FeedDirectory(msgspec.Struct, kw_only=True):
+    """The content of ``feed.json``: rewritten, in one step, whenever it changes."""
+
+    pid: int
+    network: str
+    quiet_status_s: float
+    workers: dict[str, CarriedWorker]
+
+
+def directory(configured: str = "") -> Path:
+    """Return the runtime directory: as configured, else by the environment, else ``/tmp/feedhandler-<uid>``."""
+    if configured:
+        return Path(configured).expanduser().absolute()
+    # systemd joins several directories by a colon; the first is ours.
+    if systemd := os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
+        return Path(systemd)
+    if session := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(session) / "feedhandler"
+    return Path(tempfile.gettempdir()) / f"feedhandler-{os.getuid()}"
+
+
+def prepare(path: Path, group: str = "") -> None:
+    """Create the directory with mode 0700, or 0750 and its group; refuse one that others may write to."""
+    try:
+        gid = grp.getgrnam(group).gr_gid if group else -1
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            raise RuntimeDirectoryError(
+                f"{path} belongs to another user (uid {found.st_uid}); choose another with --runtime"
+            )
+        if group:
+            os.chown(path, -1, gid)
+        path.chmod(0o750 if group else 0o700)
+    except KeyError:
+        raise RuntimeDirectoryError(f'runtime.group: there is no group "{group}" on this machine') from None
+    except OSError as error:
+        raise RuntimeDirectoryError(f"cannot use the runtime directory {path}: {error.strerror}") from None
+
+
+class Lock:
+    """A lock that ends with the process that holds it, however it ends; the file itself may stay."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def acquire(self) -> int | None:
+        """Take the lock; return None, or the process id (0 = unknown) of the one who holds it."""
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held_by = os.read(descriptor, 20).strip()
+                os.close(descriptor)
+                return int(held_by) if held_by.isdigit() else 0
+            # The holder before us removes the file when it releases: a lock on a removed file guards nothing.
+            try:
+                current = self.path.stat().st_ino
+            except FileNotFoundError:
+                current = -1
+            if current != os.fstat(descriptor).st_ino:
+                os.close(descriptor)
+                continue
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            self._descriptor = descriptor
+            return None
+
+    def release(self) -> None:
+        """Give the lock back and remove its file."""
+        if self._descriptor >= 0:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Epochs:
+    """Issues epochs: u32, growing over the supervisor's life and across its restarts."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._path = runtime / EPOCH_FILE
+        try:
+            text = self._path.read_text().strip()
+        except FileNotFoundError:
+            text = ""
+        # Never below the Unix time at first use: a lost file, or another machine's, cannot make epochs go back.
+        self._last = max(int(text) if text.isdigit() else 0, int(time.time()) - 1)
+
+    def issue(self) -> int:
+        """Return the next epoch, written down before it is used."""
+        self._last += 1
+        write_whole(self._path, str(self._last).encode())
+        return self._last
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader sees the old content or the new, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def ipc_path(address: str) -> Path | None:
+    """Return the socket file of an ``ipc://`` address, or None where it has none."""
+    path = address.removeprefix("ipc://")
+    return Path(path) if path != address and not path.startswith("@") else None

@@ -1,0 +1,1 @@
+"""The simulated Bybit: a V5 WebSocket server on loopback."""

@@ -1,0 +1,1 @@
+"""The control plane: starts workers, gives them topics, restarts them, answers commands."""

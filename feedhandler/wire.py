@@ -1,0 +1,175 @@
+"""The wire format, version 1: what a strategy reads from a worker's ZeroMQ PUB socket.
+
+One message of one part::
+
+    subject  0x00  header (32 bytes, little-endian "<BBBBIQqq")  payload
+
+Pure: no I/O, no clock.
+"""
+
+import struct
+from typing import Final, NamedTuple
+
+import msgspec
+
+VERSION: Final = 1
+
+HEADER: Final = struct.Struct("<BBBBIQqq")
+"""version, kind, flags, line, epoch, sequence, received_ns, published_ns."""
+
+# Kinds. Plain integers: an enum member costs a lookup on every message.
+SNAPSHOT: Final = 1
+DELTA: Final = 2
+UPDATE: Final = 3
+STATUS: Final = 4
+HEARTBEAT: Final = 5
+NOTICE: Final = 6
+KIND_NAMES: Final = ("", "snapshot", "delta", "update", "status", "heartbeat", "notice")
+"""The word for each kind, indexed by its number."""
+
+# Flags.
+IMAGE: Final = 1
+"""Composed by us for a newcomer; carries the number of the last record."""
+REPEATED: Final = 2
+"""Sent before; carries the number of the last, or its own original, record."""
+COMPOSED: Final = 4
+"""JSON rebuilt by us: not the venue's own bytes."""
+SIMULATED: Final = 8
+"""Simulated or replayed data."""
+
+NO_LINE: Final = 255
+"""The header's line where none delivered the record (image, status, heartbeat, notice)."""
+
+# States of a subject.
+SUBSCRIBING: Final = "subscribing"
+LIVE: Final = "live"
+STALE: Final = "stale"
+RESYNCING: Final = "resyncing"
+DOWN: Final = "down"
+REJECTED: Final = "rejected"
+ENDED: Final = "ended"
+STATES: Final = (SUBSCRIBING, LIVE, STALE, RESYNCING, DOWN, REJECTED, ENDED)
+
+
+class WireError(ValueError):
+    """A message that is not of this format."""
+
+
+class Record(NamedTuple):
+    """One message taken apart."""
+
+    subject: str
+    kind: int
+    flags: int
+    line: int
+    epoch: int
+    sequence: int
+    received_ns: int
+    published_ns: int
+    payload: bytes
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """Payload of kind 4, on the subject it speaks of. The last four fields stand only where a hole is known."""
+
+    state: str
+    reason: str = ""
+    since_ns: int
+    worker: str
+    network: str
+    lines_up: int
+    lines: int
+    blind_from_ns: int | msgspec.UnsetType = msgspec.UNSET
+    """Unix ns: nothing that happened at the venue after this is known to have been delivered."""
+    blind_to_ns: int | msgspec.UnsetType = msgspec.UNSET
+    """Unix ns: from here on delivery is whole again."""
+    lost: int | msgspec.UnsetType | None = msgspec.UNSET
+    """How many records were lost; null when they cannot be counted."""
+    recoverable: bool | msgspec.UnsetType = msgspec.UNSET
+    """True where the next snapshot makes good what was lost; false where events are gone for good."""
+
+
+class Heartbeat(msgspec.Struct, kw_only=True):
+    """Payload of kind 5, once a second on ``<endpoint>.heartbeat.<worker>``. Counters run from the worker's start."""
+
+    worker: str
+    pid: int
+    time_ns: int
+    uptime_s: float
+    network: str
+    state: str
+    """The worker in one word: ``live`` (every topic live), ``starting``, ``degraded`` or ``down``."""
+    topics: dict[str, int]
+    """How many topics are in each state; states with none are left out."""
+    connections_up: int
+    connections: int
+    frames: int
+    """WebSocket messages received."""
+    frame_bytes: int
+    published: int
+    """Records sent to strategies, images and repeats included."""
+    images: int
+    reconnects: int
+    gaps: int
+    duplicates: int
+    resyncs: int
+    rejected: int
+    unparsed: int
+    """Text frames that are not what the venue promises."""
+    binary: int
+    unexpected: int
+    """Data frames of topics that nobody asked for on that connection."""
+    held_back: int
+    """Deltas that arrived before their snapshot and were not published."""
+    cpu_s: float
+    """CPU time of the worker's process so far."""
+    rss_bytes: int
+
+
+class Notice(msgspec.Struct, kw_only=True):
+    """Payload of kind 6, on ``<endpoint>.notice``."""
+
+    notice: str
+    """One of ``restarting``, ``moved``, ``maintenance``."""
+    text: str
+    worker: str
+    time_ns: int
+
+
+def prefix(subject: str) -> bytes:
+    """Return what a record of ``subject`` begins with; also the SUB filter for exactly that subject."""
+    return subject.encode() + b"\0"
+
+
+def pack(
+    subject_prefix: bytes,
+    kind: int,
+    flags: int,
+    line: int,
+    epoch: int,
+    sequence: int,
+    received_ns: int,
+    published_ns: int,
+    payload: bytes,
+) -> bytes:
+    """Return a whole message. ``subject_prefix`` is `prefix` of the subject."""
+    return b"%b%b%b" % (
+        subject_prefix,
+        HEADER.pack(VERSION, kind, flags, line, epoch, sequence, received_ns, published_ns),
+        payload,
+    )
+
+
+def parse(message: bytes) -> Record:
+    """Take a message apart; raise `WireError` where it is not of this format."""
+    subject, zero, rest = message.partition(b"\0")
+    if not zero or len(rest) < HEADER.size:
+        raise WireError(f"not a feedhandler message: {message[:80]!r}")
+    version, kind, flags, line, epoch, sequence, received_ns, published_ns = HEADER.unpack_from(rest)
+    if version != VERSION:
+        raise WireError(f"wire format version {version}, this program reads version {VERSION}")
+    try:
+        name = subject.decode()
+    except UnicodeDecodeError as error:
+        raise WireError(f"subject is not UTF-8: {subject[:80]!r}") from error
+    return Record(name, kind, flags, line, epoch, sequence, received_ns, published_ns, rest[HEADER.size :])

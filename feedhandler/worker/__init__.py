@@ -1,0 +1,1 @@
+"""The data plane: one process holds the WebSockets of one endpoint and publishes what arrives."""
