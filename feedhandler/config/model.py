@@ -73,7 +73,7 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     unchecked_topics: list[str] = []
     """Topics passed to the venue without our check (new or retired ones)."""
     subscriptions: list[Subscriptions] = []
-    publish: list[str] = ["ipc://{runtime}/{worker}.pub"]
+    publish: list[str] = msgspec.field(default_factory=lambda: ["ipc://{runtime}/{worker}.pub"])
     """ZeroMQ addresses to bind. Placeholders: ``{runtime}``, ``{endpoint}``, ``{worker}``, ``{index}``, sums too: ``{5600+index}``."""
     workers: int = 1
     cpu: list[int] = []
