@@ -12,7 +12,7 @@
 import fcntl
 import grp
 import os
-import tempfile
+import re
 import time
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,10 @@ import msgspec
 FEED_FILE: Final = "feed.json"
 EPOCH_FILE: Final = "epoch"
 SUPERVISOR_LOCK: Final = "supervisor.lock"
+
+MAX_EPOCH: Final = 2**32 - 1
+"""The wire format's header has a u32 for it."""
+_EPOCH: Final = re.compile(rb"[0-9]{1,10}")
 
 MAX_IPC_PATH_BYTES: Final = 107
 """Longest path of a Unix socket on Linux (sockaddr_un)."""
@@ -58,11 +62,16 @@ def directory(configured: str = "") -> Path:
         return Path(systemd)
     if session := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(session) / "feedhandler"
-    return Path(tempfile.gettempdir()) / f"feedhandler-{os.getuid()}"
+    # Not $TMPDIR: supervisor and client must agree without talking to each other.
+    return Path("/tmp") / f"feedhandler-{os.getuid()}"  # noqa: S108 - `prepare` refuses one that belongs to somebody else
 
 
 def prepare(path: Path, group: str = "") -> None:
-    """Create the directory with mode 0700, or 0750 and its group; refuse one that others may write to."""
+    """Create the directory with mode 0700, or 0750 and its group.
+
+    Raises `RuntimeDirectoryError` for one that belongs to another user, and for one open to others that somebody
+    else already uses: to close it (think of ``/tmp``) would lock them out.
+    """
     try:
         gid = grp.getgrnam(group).gr_gid if group else -1
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,6 +79,11 @@ def prepare(path: Path, group: str = "") -> None:
         if found.st_uid != os.geteuid():
             raise RuntimeDirectoryError(
                 f"{path} belongs to another user (uid {found.st_uid}); choose another with --runtime"
+            )
+        if found.st_mode & 0o027 and any(path.iterdir()) and not (path / EPOCH_FILE).exists():
+            raise RuntimeDirectoryError(
+                f"{path} is used by others (mode {found.st_mode & 0o7777:04o}, not empty); "
+                "choose a directory for the feed alone with --runtime"
             )
         if group:
             os.chown(path, -1, gid)
@@ -124,11 +138,12 @@ class Epochs:
     def __init__(self, runtime: Path) -> None:
         self._path = runtime / EPOCH_FILE
         try:
-            text = self._path.read_text().strip()
+            text = self._path.read_bytes().strip()
         except FileNotFoundError:
-            text = ""
-        # Never below the Unix time at first use: a lost file, or another machine's, cannot make epochs go back.
-        self._last = max(int(text) if text.isdigit() else 0, int(time.time()) - 1)
+            text = b""
+        last = int(text) if _EPOCH.fullmatch(text) else 0
+        # Never below the Unix time at first use: a lost or spoilt file cannot make epochs go back.
+        self._last = max(last if last < MAX_EPOCH else 0, int(time.time()) - 1)
 
     def issue(self) -> int:
         """Return the next epoch, written down before it is used."""

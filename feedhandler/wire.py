@@ -17,6 +17,10 @@ VERSION: Final = 1
 HEADER: Final = struct.Struct("<BBBBIQqq")
 """version, kind, flags, line, epoch, sequence, received_ns, published_ns."""
 
+_FIXED: Final = struct.Struct("<BBBBI")
+TAIL: Final = struct.Struct("<Qqq")
+"""The header's second part: sequence, received_ns, published_ns."""
+
 # Kinds. Plain integers: an enum member costs a lookup on every message.
 SNAPSHOT: Final = 1
 DELTA: Final = 2
@@ -104,8 +108,7 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     connections_up: int
     connections: int
     frames: int
-    """WebSocket messages received."""
-    frame_bytes: int
+    """Data messages received."""
     published: int
     """Records sent to strategies, images and repeats included."""
     images: int
@@ -141,6 +144,11 @@ def prefix(subject: str) -> bytes:
     return subject.encode() + b"\0"
 
 
+def head(subject_prefix: bytes, kind: int, flags: int, line: int, epoch: int) -> bytes:
+    """Return the part of a message that does not change from record to record; `TAIL` and the payload follow."""
+    return subject_prefix + _FIXED.pack(VERSION, kind, flags, line, epoch)
+
+
 def pack(
     subject_prefix: bytes,
     kind: int,
@@ -153,23 +161,20 @@ def pack(
     payload: bytes,
 ) -> bytes:
     """Return a whole message. ``subject_prefix`` is `prefix` of the subject."""
-    return b"%b%b%b" % (
-        subject_prefix,
-        HEADER.pack(VERSION, kind, flags, line, epoch, sequence, received_ns, published_ns),
-        payload,
-    )
+    return head(subject_prefix, kind, flags, line, epoch) + TAIL.pack(sequence, received_ns, published_ns) + payload
 
 
 def parse(message: bytes) -> Record:
     """Take a message apart; raise `WireError` where it is not of this format."""
-    subject, zero, rest = message.partition(b"\0")
-    if not zero or len(rest) < HEADER.size:
+    zero = message.find(b"\0")
+    start = zero + 1 + HEADER.size
+    if zero < 0 or len(message) < start:
         raise WireError(f"not a feedhandler message: {message[:80]!r}")
-    version, kind, flags, line, epoch, sequence, received_ns, published_ns = HEADER.unpack_from(rest)
+    version, kind, flags, line, epoch, sequence, received_ns, published_ns = HEADER.unpack_from(message, zero + 1)
     if version != VERSION:
         raise WireError(f"wire format version {version}, this program reads version {VERSION}")
     try:
-        name = subject.decode()
+        subject = message[:zero].decode()
     except UnicodeDecodeError as error:
-        raise WireError(f"subject is not UTF-8: {subject[:80]!r}") from error
-    return Record(name, kind, flags, line, epoch, sequence, received_ns, published_ns, rest[HEADER.size :])
+        raise WireError(f"subject is not UTF-8: {message[:zero][:80]!r}") from error
+    return Record(subject, kind, flags, line, epoch, sequence, received_ns, published_ns, message[start:])

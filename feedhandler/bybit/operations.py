@@ -1,6 +1,5 @@
 """Bybit's operations: the requests we send, and what the venue answers (dossier 2.2 and 3)."""
 
-import html
 import re
 from typing import Final
 
@@ -41,7 +40,7 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     req_id: str
     """``""`` where none was echoed."""
     text: str
-    """The venue's words, HTML escapes undone."""
+    """The venue's words, the JSON encoder's escapes (``\\u003e``) undone."""
     succeeded: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     """Topics by outcome, where the shape carries them (option, spread)."""
@@ -51,8 +50,9 @@ Reply = Pong | Acknowledgement
 
 
 class _Lists(msgspec.Struct, rename="camel"):
-    success_topics: tuple[str, ...] = ()
-    fail_topics: tuple[str, ...] = ()
+    # Go writes an empty list that nobody made as null; the recordings show [] only.
+    success_topics: tuple[str, ...] | None = None
+    fail_topics: tuple[str, ...] | None = None
 
 
 class _Reply(msgspec.Struct):
@@ -63,14 +63,16 @@ class _Reply(msgspec.Struct):
     ret_msg: str = ""
     req_id: str | int = ""
     type: str = ""
-    args: list[str] = []
-    data: _Lists | list[str] | None = None
+    args: list[str | int] = []
+    data: _Lists | list[str | int] | None = None
     retCode: int | None = None  # noqa: N815 - the venue's name
     retMsg: str = ""  # noqa: N815 - the venue's name
     reqId: str = ""  # noqa: N815 - the venue's name
 
 
 _decode: Final = msgspec.json.Decoder(_Reply).decode
+_MAX_TIME_DIGITS: Final = 18
+"""More digits are no time in ms (today's have 13), and Python refuses to read numbers of thousands of digits."""
 _NAMED: Final = re.compile(r"topic:\s*(?P<after>\S+)|\[(?P<bracket>[^\]]+)\]")
 
 
@@ -78,26 +80,31 @@ def parse_reply(payload: bytes) -> Reply | None:
     """Read a control message; None where it is neither JSON nor any answer we know."""
     try:
         reply = _decode(payload)
-    except ValueError:  # DecodeError, ValidationError and UnicodeDecodeError alike
+    except (ValueError, RecursionError):  # DecodeError, ValidationError and UnicodeDecodeError; nesting without end
         return None
     if reply.op == "pong" or (reply.op == "ping" and reply.ret_msg == "pong"):
-        stamp = reply.args[0] if reply.args else reply.data[0] if isinstance(reply.data, list) and reply.data else ""
-        return Pong(int(stamp) if stamp.isdecimal() else None)
+        stamps = reply.args or (reply.data if isinstance(reply.data, list) else [])
+        return Pong(_time_ms(stamps[0]) if stamps else None)
     req_id = str(reply.req_id)
     if reply.type == "COMMAND_RESP" and isinstance(reply.data, _Lists):
         return Acknowledgement(
             reply.op,
             reply.success is not False,
             req_id,
-            html.unescape(reply.ret_msg),
-            reply.data.success_topics,
-            reply.data.fail_topics,
+            reply.ret_msg,
+            reply.data.success_topics or (),
+            reply.data.fail_topics or (),
         )
     if reply.success is not None:
-        return Acknowledgement(reply.op, reply.success, req_id, html.unescape(reply.ret_msg))
+        return Acknowledgement(reply.op, reply.success, req_id, reply.ret_msg)
     if reply.retCode is not None:
-        return Acknowledgement(reply.op, reply.retCode == 0, reply.reqId or req_id, html.unescape(reply.retMsg))
+        return Acknowledgement(reply.op, reply.retCode == 0, reply.reqId or req_id, reply.retMsg)
     return None
+
+
+def _time_ms(stamp: str | int) -> int | None:
+    text = str(stamp)
+    return int(text) if text.isdecimal() and len(text) <= _MAX_TIME_DIGITS else None
 
 
 def named_topic(text: str) -> str:
