@@ -43,6 +43,8 @@ class Assign(_Message):
 
     epoch: int
     topics: list[str]
+    blind_from_ns: int | None = None
+    """When the one who carried them before was last heard of; None where nobody did."""
 
 
 class Stop(_Message):
@@ -64,7 +66,7 @@ class WorkerStatus(msgspec.Struct, kw_only=True):
     url: str
     publish: list[str]
     state: str
-    """``starting``, ``running``, ``backing off``, ``parked``, ``stopping`` or ``stopped``."""
+    """``starting``, ``running``, ``hung``, ``parked`` (waits before it is started again), ``stopping`` or ``stopped``."""
     pid: int | None
     epoch: int
     restarts: int

@@ -110,7 +110,7 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     frames: int
     """Data messages received."""
     published: int
-    """Records sent to strategies, images and repeats included."""
+    """Records sent under a number of their own: data and new statuses; images and repeats are not counted here."""
     images: int
     reconnects: int
     gaps: int

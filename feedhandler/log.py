@@ -1,0 +1,49 @@
+"""How every process logs: text for a person, JSON lines for a program, always on stderr.
+
+A log call's ``extra={"facts": {...}}`` becomes keys of the JSON line, and ``key=value`` behind the text.
+"""
+
+import datetime as dt
+import logging
+import sys
+from typing import Any, Final
+
+import msgspec
+
+TEXT: Final = "text"
+JSON: Final = "json"
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="microseconds"),
+            "level": record.levelname.lower(),
+            "process": record.name.removeprefix("feedhandler."),
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        clock = dt.datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        facts = "".join(f" {key}={value}" for key, value in getattr(record, "facts", {}).items())
+        text = f"{clock} {record.name.removeprefix('feedhandler.'):<10} {level}{record.getMessage()}{facts}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def start(process: str, level: str, style: str) -> logging.Logger:
+    """Set logging up for this process and return its logger. ``style`` is `TEXT` or `JSON`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines() if style == JSON else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logger = logging.getLogger(f"feedhandler.{process}")
+    logger.setLevel(level.upper())
+    return logger

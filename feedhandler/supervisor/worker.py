@@ -1,0 +1,157 @@
+"""One worker, as the supervisor knows it: its process, what it carries, and what it last said."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from feedhandler import control
+from feedhandler.config.model import WorkerPlan
+from feedhandler.supervisor.process import Child, RestartPolicy, exit_in_words
+from feedhandler.wire import Heartbeat
+
+HUNG_AFTER_S: Final = 5.0
+"""Silence of a worker that counts as hung, while our own loop ran."""
+START_PATIENCE_S: Final = 20.0
+"""Silence allowed to a worker that has only just been started."""
+KILL_AFTER_S: Final = 2.0
+"""Between asking a hung worker where it hangs (SIGABRT: a stack dump) and killing it."""
+
+STARTING: Final = "starting"
+RUNNING: Final = "running"
+HUNG: Final = "hung"
+PARKED: Final = "parked"
+STOPPING: Final = "stopping"
+STOPPED: Final = "stopped"
+
+
+class Worker:
+    """A worker's process and what it said. Time comes in as the loop's clock, in seconds."""
+
+    def __init__(self, plan: WorkerPlan, logger: logging.Logger) -> None:
+        self.plan = plan
+        self.state = STOPPED
+        self.epoch = 0
+        self.restarts = 0
+        self.last_exit = ""
+        self.identity = b""
+        """Where its messages come from; ``b""`` while it has not said hello."""
+        self.heartbeat: Heartbeat | None = None
+        self.beat_s = 0.0
+        self.topics: dict[str, tuple[str, str]] = {}
+        self.last_heard_ns: int | None = None
+        """Unix ns of its last beat, also after its end: since when its strategies may be blind."""
+        self.restart_s: float | None = None
+        """When to start it again; None = not planned."""
+        self._logger = logger
+        self._child = Child([sys.executable, "-m", "feedhandler.worker"], self._exited)
+        self._policy = RestartPolicy()
+        self._started_s = 0.0
+        self._silent_s = 0.0
+        self._aborted_s: float | None = None
+        self._clock_s = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None while there is no process."""
+        return self._child.pid
+
+    def start(self, now_s: float) -> None:
+        """Start the process."""
+        self.state, self.identity, self.restart_s, self._aborted_s = STARTING, b"", None, None
+        self.topics = {}
+        self._clock_s = self._started_s = now_s
+        self._silent_s = 0.0
+        self._child.start(msgspec.json.encode(self.plan) + b"\n")
+
+    def assign(self, identity: bytes, epoch: int) -> control.Assign:
+        """Return the first message to a worker that said hello."""
+        self.identity, self.epoch, self.state = identity, epoch, RUNNING
+        self._silent_s = 0.0
+        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=self.last_heard_ns)
+
+    def heard(self, beat: control.Beat, now_s: float) -> None:
+        """Take a beat."""
+        self._silent_s = 0.0
+        self.beat_s = now_s
+        self.heartbeat = beat.heartbeat
+        self.last_heard_ns = beat.heartbeat.time_ns
+        self.topics.update(beat.states)
+
+    def look(self, now_s: float, ran_s: float) -> None:
+        """Judge its silence, of which ``ran_s`` is what our own loop ran since the last look; restart it when due."""
+        self._clock_s = now_s
+        if self.restart_s is not None and now_s >= self.restart_s:
+            self.restarts += 1
+            self.start(now_s)
+        elif self.state in (STARTING, RUNNING):
+            self._silent_s += ran_s
+            if self._silent_s > (HUNG_AFTER_S if self.state == RUNNING else START_PATIENCE_S):
+                self._logger.error(
+                    "worker %s hangs: silent for %.1f s; asking it where", self.plan.worker, self._silent_s
+                )
+                self.state, self._aborted_s = HUNG, now_s
+                self._child.signal(signal.SIGABRT)
+        elif self.state == HUNG and self._aborted_s is not None and now_s - self._aborted_s > KILL_AFTER_S:
+            self._aborted_s = None
+            self.kill()
+
+    def stop(self) -> None:
+        """Ask it to end in order, and do not start it again."""
+        self.restart_s = None
+        if self.pid is None:
+            self.state = STOPPED
+        elif self.state != STOPPING:
+            self.state = STOPPING
+            self._child.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._child.signal(signal.SIGKILL)
+
+    def _exited(self, exit_code: int) -> None:
+        self.identity = b""
+        if self.state == STOPPING:
+            self.state, self.last_exit = STOPPED, exit_in_words(exit_code)
+            return
+        word = self._last_word()
+        self.last_exit = exit_in_words(exit_code) + (f": {word}" if word else "")
+        pause_s = self._policy.pause_s(exit_code, self._clock_s - self._started_s)
+        self.state = PARKED
+        if pause_s is None:
+            self._logger.error("worker %s could not start (%s); it stays parked", self.plan.worker, self.last_exit)
+            return
+        self.restart_s = self._clock_s + pause_s
+        again = f"again in {pause_s:g} s" if pause_s else "again at once"
+        self._logger.error("worker %s ended (%s); %s", self.plan.worker, self.last_exit, again)
+
+    def _last_word(self) -> str:
+        path = Path(self.plan.runtime_directory) / f"{self.plan.worker}.error"
+        try:
+            word = path.read_text()
+        except OSError:
+            return ""
+        path.unlink(missing_ok=True)
+        return word
+
+    def status(self, now_s: float) -> control.WorkerStatus:
+        """Return what ``feedhandler status`` shows of it."""
+        return control.WorkerStatus(
+            worker=self.plan.worker,
+            endpoint=self.plan.endpoint,
+            product=self.plan.product,
+            network=self.plan.network,
+            url=self.plan.url,
+            publish=self.plan.publish,
+            state=self.state,
+            pid=self.pid,
+            epoch=self.epoch,
+            restarts=self.restarts,
+            last_exit=self.last_exit,
+            beat_age_s=now_s - self.beat_s if self.heartbeat is not None else None,
+            heartbeat=self.heartbeat,
+            topics=self.topics,
+        )

@@ -1,0 +1,324 @@
+"""One WebSocket to the venue, dialled again whenever it is lost. The only import of picows in the data plane.
+
+Every attempt has a generation. picows keeps a cancelled dial's socket and may call back much later; a callback of
+another generation than the present one is turned away at the door, so a cancelled dial never comes back to life.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final
+
+import picows
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from feedhandler.bybit import operations
+from feedhandler.bybit.operations import Pong
+from feedhandler.bybit.products import MAX_MESSAGE_BYTES
+from feedhandler.config.model import Connection as Settings
+from feedhandler.worker.feed import Lane
+from feedhandler.worker.session import Acknowledged, Asked, Disconnect, Refused, Send, Session
+
+READ_BUFFER_BYTES: Final = 65_536
+"""picows doubles a buffer that is nearly full and never shrinks it; this holds a burst of ordinary frames."""
+CLOSE_PATIENCE_S: Final = 0.5
+"""How long a closing handshake may take before the socket is dropped."""
+
+
+class Backoff:
+    """When to dial again: the first retry at once, then base * 2^n with jitter, up to the cap. Pure."""
+
+    def __init__(self, base_s: float, cap_s: float, jitter: Callable[[], float] = random.random) -> None:
+        self._base_s = base_s
+        self._cap_s = cap_s
+        self._jitter = jitter
+        self._retries = 0
+
+    def next_s(self) -> float:
+        """Return the pause before the next retry. Half of it is jitter: many workers must not dial in step."""
+        self._retries += 1
+        if self._retries == 1:
+            return 0.0
+        pause_s: float = min(self._base_s * 2 ** min(self._retries - 2, 30), self._cap_s)
+        return pause_s * (0.5 + 0.5 * self._jitter())
+
+    def reset(self) -> None:
+        """Start over: data has flowed."""
+        self._retries = 0
+
+
+class Connection:
+    """Keeps one WebSocket open and its topics subscribed."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        settings: Settings,
+        session: Session,
+        lane: Lane,
+    ) -> None:
+        self.name = name
+        self.url = url
+        self.session = session
+        self.lane = lane
+        self.generation = 0
+        self.news: list[str] = []
+        """What to tell a person, since the last look."""
+        self._settings = settings
+        self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
+        self._loop = asyncio.get_running_loop()
+        self._transport: WSTransport | None = None
+        self._reason = ""
+        self._failures = 0
+        self._wake: asyncio.TimerHandle | None = None
+        self._closing = False
+        self.task = asyncio.create_task(self._keep_open(), name=f"connection {name}")
+
+    # The life of a connection.
+
+    async def _keep_open(self) -> None:
+        while not self._closing:
+            transport = await self._dial()
+            if transport is None:
+                self._down(self._reason)
+            else:
+                try:
+                    # Returns at the end of the connection; raises what a callback raised: a bug of ours.
+                    await transport.wait_disconnected()
+                finally:
+                    self._ended()
+            self._failures += 1
+            if self._settings.max_attempts and self._failures >= self._settings.max_attempts:
+                self._down(f"gave up after {self._failures} attempts: {self._reason}")
+                return
+            self.lane.count("reconnects")
+            await asyncio.sleep(self._backoff.next_s())
+
+    async def _dial(self) -> WSTransport | None:
+        """Open the WebSocket within the deadline, TCP, TLS and upgrade together; None and a reason where it fails."""
+        self.generation += 1
+        generation = self.generation
+        self._reason = ""
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                transport, _ = await picows.ws_connect(
+                    lambda _request, _response: _Listener(self, generation),
+                    self.url,
+                    ssl_context=ssl.create_default_context() if self.url.startswith("wss:") else None,
+                    websocket_handshake_timeout=self._settings.connect_timeout_s,
+                    max_frame_size=MAX_MESSAGE_BYTES,
+                    read_buffer_init_size=READ_BUFFER_BYTES,
+                    logger_name=logging.getLogger("picows.client"),
+                )
+                return transport
+        except TimeoutError:
+            self._reason = f"no connection within {self._settings.connect_timeout_s:g} s"
+        except picows.WSHandshakeError as error:
+            response = getattr(error, "response", None)
+            self._reason = (
+                f"refused: HTTP {response.status:d}" if response is not None else f"handshake failed: {error}"
+            )
+        except OSError as error:
+            self._reason = f"cannot connect: {error.strerror or error}"
+        except picows.WSError as error:
+            self._reason = f"cannot connect: {error}"
+        # Whatever that dial still brings up is not ours.
+        self.generation += 1
+        if self._transport is not None:
+            self._transport.disconnect(False)
+            self._transport = None
+            self.session.closed()
+        return None
+
+    def _ended(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        transport, self._transport = self._transport, None
+        self.generation += 1
+        self.session.closed()
+        if not self._closing:
+            self._down(self._reason or _why(transport))
+
+    def _down(self, reason: str) -> None:
+        self.news.append(f"down: {reason}")
+        self.lane.closed(reason, time.time_ns())
+
+    def give_up(self, reason: str) -> None:
+        """Drop the connection at once; it is dialled again."""
+        if self._transport is not None and not self._reason:
+            self._reason = reason
+            self._transport.disconnect(False)
+
+    async def close(self) -> None:
+        """Close in order, as far as the venue answers in time, and stay closed."""
+        self._closing = True
+        transport = self._transport
+        if transport is None:
+            self.task.cancel()
+        else:
+            transport.send_close(WSCloseCode.OK)
+            try:
+                await asyncio.wait_for(asyncio.shield(self.task), CLOSE_PATIENCE_S)
+            except TimeoutError:
+                transport.disconnect(False)
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    # Called by the listener.
+
+    def opened(self, transport: WSTransport) -> None:
+        """The WebSocket is up."""
+        self._transport = transport
+        self.news.append("connected")
+        self.lane.opened(time.time_ns())
+        self.session.opened(self._loop.time())
+        self.step()
+
+    def data_flows(self) -> None:
+        """The first data of this connection came: the next loss is a new one."""
+        self._backoff.reset()
+        self._failures = 0
+
+    def replied(self, payload: bytes) -> None:
+        """Take a text frame that is no data."""
+        reply = operations.parse_reply(payload)
+        if reply is None:
+            self.lane.strange("unparsed", "a frame that is neither data nor an answer we know", payload)
+            return
+        if isinstance(reply, Pong):
+            self.session.pong()
+        else:
+            self.session.acknowledged(reply, self._loop.time())
+        self.step()
+
+    def step(self) -> None:
+        """Do what the session wants done now, and sleep until it wants something again."""
+        if self._transport is None:
+            return
+        for action in self.session.step(self._loop.time()):
+            match action:
+                case Send(payload):
+                    self._transport.send(WSMsgType.TEXT, payload)
+                case Asked(topics):
+                    self.lane.asked(topics)
+                case Acknowledged(topics):
+                    self.lane.acknowledged(topics, time.time_ns())
+                case Refused(topic, text):
+                    self.news.append(f"refused {topic}: {text}")
+                    self.lane.refused(topic, text, time.time_ns())
+                case Disconnect(reason):
+                    self.give_up(reason)
+                    return
+        if self._wake is not None:
+            self._wake.cancel()
+        wake_s = self.session.wake_s()
+        self._wake = self._loop.call_at(wake_s, self.step) if wake_s != float("inf") else None
+
+
+def _why(transport: WSTransport | None) -> str:
+    """Say why picows' transport ended; it keeps the close handshake only, a reset and an end of file look alike."""
+    handshake = transport.close_handshake if transport is not None else None
+    if handshake is not None and handshake.recv is not None:
+        code, text = handshake.recv.code, handshake.recv.reason
+        return f"closed by the venue: {code:d}{f' {text}' if text else ''}"
+    if handshake is not None and handshake.sent is not None:
+        return f"closed by us: {handshake.sent.code:d} {handshake.sent.reason or ''}".rstrip()
+    return "connection lost"
+
+
+class _Listener(WSListener):
+    """What picows calls. Dead from the first exception on: picows would deliver the rest of the read all the same."""
+
+    def __init__(self, connection: Connection, generation: int) -> None:
+        super().__init__()
+        self._connection = connection
+        self._generation = generation
+        self._lane = connection.lane
+        self._on_payload: Callable[[bytes, int], bool] = self._first_payload
+        self._fragments: bytearray | None = None
+        self._fragment_type = WSMsgType.TEXT
+        self._dead = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        if self._generation != self._connection.generation:
+            self._dead = True
+            transport.disconnect(False)
+            return
+        self._connection.opened(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take a frame: the first of the three files on a message's way."""
+        received_ns = time.time_ns()
+        try:
+            # Decode first and look at the type only of what is no data: reading the type is dear.
+            if (
+                self._fragments is not None
+                or not frame.fin
+                or not self._on_payload(frame.get_payload_as_bytes(), received_ns)
+            ):
+                self._no_data(transport, frame, received_ns)
+        except BaseException:
+            # A bug of ours: `Connection` raises it and the worker ends. Until then nothing more goes out.
+            self.on_ws_disconnected(transport)
+            raise
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
+        self._dead = True
+        self._on_payload = _ignore
+
+    # What happens rarely.
+
+    def _first_payload(self, payload: bytes, received_ns: int) -> bool:
+        if self._dead or self._generation != self._connection.generation:
+            return True
+        if not self._lane.on_payload(payload, received_ns):
+            return False
+        self._on_payload = self._lane.on_payload
+        self._connection.data_flows()
+        return True
+
+    def _no_data(self, transport: WSTransport, frame: WSFrame, received_ns: int) -> None:
+        if self._dead or self._generation != self._connection.generation:
+            return
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            # picows only delivers it: answering and hanging up is ours to do.
+            code = frame.get_close_code()
+            transport.send_close(code if code in _ECHOED else WSCloseCode.OK)
+            transport.disconnect()
+        elif kind in (WSMsgType.PING, WSMsgType.PONG):
+            pass  # picows has answered the ping
+        elif frame.fin and self._fragments is None:
+            self._whole(kind, frame.get_payload_as_bytes())
+        else:
+            self._fragment(kind, frame, received_ns)
+
+    def _whole(self, kind: WSMsgType, payload: bytes) -> None:
+        if kind == WSMsgType.TEXT:
+            self._connection.replied(payload)
+        else:
+            self._lane.strange("binary", "a binary frame", payload)
+
+    def _fragment(self, kind: WSMsgType, frame: WSFrame, received_ns: int) -> None:
+        """Put a message together; control frames may stand between its parts."""
+        if self._fragments is None:
+            self._fragments, self._fragment_type = bytearray(), kind
+        self._fragments += frame.get_payload_as_memoryview()
+        if len(self._fragments) > MAX_MESSAGE_BYTES:
+            self._connection.give_up(f"a fragmented message longer than {MAX_MESSAGE_BYTES} bytes")
+            self._fragments = None
+        elif frame.fin:
+            payload, self._fragments = bytes(self._fragments), None
+            if self._fragment_type != WSMsgType.TEXT or not self._on_payload(payload, received_ns):
+                self._whole(self._fragment_type, payload)
+
+
+_ECHOED: Final = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INTERNAL_ERROR)
+
+
+def _ignore(_payload: bytes, _received_ns: int) -> bool:
+    return True

@@ -1,0 +1,455 @@
+"""The hot path: from a frame's payload to a numbered record, and the state of every topic. Pure.
+
+`Lane.on_payload` is a message's way through here and fits on one screen. Everything else in this module is what
+happens rarely: a topic comes alive, a chain breaks, a connection opens or closes, a strategy joins.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from feedhandler import wire
+from feedhandler.bybit import topics
+from feedhandler.bybit.products import Nature
+from feedhandler.wire import DELTA, DOWN, ENDED, LIVE, REJECTED, RESYNCING, SNAPSHOT, STALE, SUBSCRIBING
+from feedhandler.worker.route import (
+    JOURNAL_LIMIT,
+    RESYNC_BACKOFF_CAP_S,
+    RESYNC_BACKOFF_S,
+    RESYNC_CALM_S,
+    SNAPSHOT_TIMEOUT_S,
+    UNBASED,
+    Hole,
+    Route,
+)
+
+FIRST_QUIET_STATUS_NS: Final = 1_000_000_000
+"""A subject quiet this long repeats its status for the first time."""
+
+Publish = Callable[[bytes, int, int, bytes], None]
+"""head, sequence, received_ns, payload."""
+
+
+class _Ids(msgspec.Struct, gc=False):
+    u: int = 0
+    seq: int = 0
+
+
+class _Frame(msgspec.Struct, gc=False):
+    """What the hot path reads of a message. The rest is checked to be JSON, and skipped."""
+
+    topic: str
+    data: _Ids | list[msgspec.Raw]
+    type: str = ""
+
+
+_decode: Final = msgspec.json.Decoder(_Frame).decode
+
+
+class Feed:
+    """All topics of a worker."""
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        endpoint: str,
+        product: str,
+        network: str,
+        simulated: bool,
+        quiet_status_s: float,
+        publish: Publish,
+    ) -> None:
+        self.worker = worker
+        self.endpoint = endpoint
+        self.product = product
+        self.network = network
+        self.flags = wire.SIMULATED if simulated else 0
+        self.routes: dict[str, Route] = {}
+        self.lanes: list[Lane] = []
+        self.counters: Counter[str] = Counter()
+        """What happens rarely, by the words of `wire.Heartbeat`."""
+        self.changes: list[tuple[str, str, str]] = []
+        """Topic, state and reason of each change since the last look: for the log and the supervisor."""
+        self.malformed: list[tuple[str, bytes]] = []
+        """Why, and the raw bytes, of frames that broke the venue's contract, since the last look."""
+        self.publish = publish
+        self._quiet_status_ns = int(quiet_status_s * 1e9)
+        self._released = 0
+        """Records of topics no longer carried."""
+        self._filters: list[bytes] | None = None
+        self._by_prefix: list[Route] = []
+
+    # Topics come and go.
+
+    def carry(
+        self, lane: "Lane", names: Iterable[str], epoch: int, now_ns: int, blind_from_ns: int | None = None
+    ) -> None:
+        """Take topics up on ``lane``, under ``epoch``. ``blind_from_ns``: since when nobody carried them."""
+        for topic in names:
+            route = Route(
+                f"{self.endpoint}.{topic}",
+                topic,
+                topics.nature(self.product, topic),
+                epoch=epoch,
+                flags=self.flags,
+                line=lane.line,
+                now_ns=now_ns,
+            )
+            if blind_from_ns is not None:
+                route.hole = Hole(blind_from_ns)
+            self.routes[topic] = lane.routes[topic] = route
+            self._announce(route)
+        self._filters = None
+
+    def release(self, lane: "Lane", names: Iterable[str], reason: str, now_ns: int) -> None:
+        """Carry topics no more."""
+        for topic in names:
+            route = lane.routes.pop(topic)
+            del self.routes[topic]
+            self.enter(route, ENDED, reason, now_ns)
+            self._released += route.sequence
+        self._filters = None
+
+    # State.
+
+    def enter(self, route: Route, state: str, reason: str, now_ns: int) -> None:
+        """Bring a topic to a state and say so, unless it is there already for the same reason."""
+        if route.state == state and route.reason == reason:
+            return
+        route.enter(state, reason, now_ns)
+        self._announce(route)
+
+    def _announce(self, route: Route) -> None:
+        """Publish a new status, under the next number."""
+        self.changes.append((route.topic, route.state, route.reason))
+        up = any(lane.up and route.topic in lane.routes for lane in self.lanes)
+        status = wire.Status(
+            state=route.state,
+            reason=route.reason,
+            since_ns=route.since_ns,
+            worker=self.worker,
+            network=self.network,
+            lines_up=int(up),
+            lines=1,
+        )
+        if route.hole is not None:
+            status.blind_from_ns = route.hole.from_ns
+            if route.hole.to_ns is not None:
+                status.blind_to_ns = route.hole.to_ns
+            status.lost = route.hole.lost
+            # The next snapshot makes good a state; events are gone, and so is a state without snapshots.
+            status.recoverable = route.nature not in (Nature.EVENT, Nature.DELTAS)
+        route.status = msgspec.json.encode(status)
+        route.sequence += 1
+        self._send(route, wire.STATUS, 0, route.since_ns, route.status)
+
+    def _send(self, route: Route, kind: int, flags: int, now_ns: int, payload: bytes) -> None:
+        head = wire.head(route.prefix, kind, self.flags | flags, wire.NO_LINE, route.epoch)
+        self.publish(head, route.sequence, now_ns, payload)
+
+    def come_alive(self, route: Route, now_ns: int, reason: str = "") -> None:
+        """Bring a topic to ``live``; a hole that was open ends here."""
+        if route.hole is not None and route.hole.to_ns is None:
+            route.hole = msgspec.structs.replace(route.hole, to_ns=now_ns)
+        self.enter(route, LIVE, reason, now_ns)
+
+    def resync(self, route: Route, reason: str, now_ns: int, now_s: float, hole: Hole) -> None:
+        """Give a topic's chain up and ask for a new snapshot; the first at once, repeated ones ever later."""
+        self.counters["resyncs"] += 1
+        if now_s - route.resync_s > RESYNC_CALM_S:
+            route.resyncs = 0
+        pause_s = min(RESYNC_BACKOFF_S * 2 ** (route.resyncs - 1), RESYNC_BACKOFF_CAP_S) if route.resyncs else 0.0
+        route.resyncs += 1
+        route.resync_s = now_s
+        route.due_s = now_s + pause_s
+        # A hole that was open stays open from where it began.
+        route.hole = hole if route.hole is None or route.hole.to_ns is not None else route.hole
+        self.enter(route, RESYNCING, reason, now_ns)
+
+    # Newcomers.
+
+    def matching(self, subscription: bytes) -> list[Route]:
+        """Return the routes whose records a SUB with this subscription receives."""
+        if self._filters is None:
+            self._by_prefix = sorted(self.routes.values(), key=lambda route: route.prefix)
+            self._filters = [route.prefix for route in self._by_prefix]
+        first = bisect_left(self._filters, subscription)
+        last = first
+        while last < len(self._filters) and self._filters[last].startswith(subscription):
+            last += 1
+        return self._by_prefix[first:last]
+
+    def answer(self, route: Route, now_ns: int, now_s: float) -> None:
+        """Tell a newcomer the state of a subject, and give it the image. Published to all; those in step skip it."""
+        if route.state == ENDED:
+            return
+        self._send(route, wire.STATUS, wire.REPEATED, now_ns, route.status)
+        try:
+            image = route.compose()
+        except ValueError as error:
+            self.unfoldable(route, error, now_ns, now_s)
+            return
+        if image is not None:
+            self.counters["images"] += 1
+            self._send(route, SNAPSHOT, wire.IMAGE, now_ns, image)
+
+    def unfoldable(self, route: Route, error: ValueError, now_ns: int, now_s: float) -> None:
+        """The venue's records make no state (its contract broken, whatever the ids say): ask for a new snapshot."""
+        self.malformed.append((f"{route.topic}: {error}", b"\n".join(route.journal or [])))
+        self.counters["unparsed"] += 1
+        self.resync(route, f"records make no image: {error}", now_ns, now_s, Hole(now_ns))
+
+    # Time.
+
+    def tick(self, now_ns: int, now_s: float) -> None:
+        """Repeat the status of quiet subjects; ask again for snapshots that do not come."""
+        for route in self.routes.values():
+            if route.sequence != route.quiet_sequence:
+                route.quiet_sequence = route.sequence
+                route.quiet_since_ns = now_ns
+                route.repeated_ns = 0
+            elif now_ns - max(route.quiet_since_ns, route.repeated_ns) >= (
+                self._quiet_status_ns if route.repeated_ns else FIRST_QUIET_STATUS_NS
+            ):
+                route.repeated_ns = now_ns
+                self._send(route, wire.STATUS, wire.REPEATED, now_ns, route.status)
+            if route.state == RESYNCING and route.due_s is None and now_s - route.resync_s > SNAPSHOT_TIMEOUT_S:
+                hole = route.hole or Hole(now_ns)
+                self.resync(route, "no snapshot came", now_ns, now_s, hole)
+
+    def resyncs_due(self, lane: "Lane", now_s: float) -> list[str]:
+        """Return the topics of ``lane`` to unsubscribe and subscribe now; each is returned once."""
+        due = [route for route in lane.routes.values() if route.due_s is not None and now_s >= route.due_s]
+        for route in due:
+            route.due_s = None
+        return [route.topic for route in due]
+
+    def heartbeat(self, **facts: object) -> wire.Heartbeat:
+        """Return the counters as they stand; ``facts`` are those that only the process knows."""
+        states = Counter(route.state for route in self.routes.values())
+        up = sum(lane.up for lane in self.lanes)
+        settled = states[LIVE] + states[REJECTED]
+        if not up:
+            state = "starting" if states[SUBSCRIBING] == len(self.routes) else "down"
+        else:
+            state = "live" if settled == len(self.routes) else "starting" if states[SUBSCRIBING] else "degraded"
+        return msgspec.convert(
+            {
+                **dict.fromkeys(
+                    (
+                        "images",
+                        "reconnects",
+                        "gaps",
+                        "duplicates",
+                        "resyncs",
+                        "unparsed",
+                        "binary",
+                        "unexpected",
+                        "held_back",
+                    ),
+                    0,
+                ),
+                **self.counters,
+                "worker": self.worker,
+                "network": self.network,
+                "state": state,
+                "topics": dict(states),
+                "rejected": states[REJECTED],
+                "connections": len(self.lanes),
+                "connections_up": up,
+                "published": self._released + sum(route.sequence for route in self.routes.values()),
+                "frames": sum(lane.frames for lane in self.lanes),
+                **facts,
+            },
+            wire.Heartbeat,
+        )
+
+
+class Lane:
+    """What one connection carries."""
+
+    __slots__ = ("_feed", "_publish", "clock_s", "frames", "last_ns", "line", "routes", "up")
+
+    def __init__(self, feed: Feed, line: int, clock_s: Callable[[], float]) -> None:
+        self._feed = feed
+        self._publish = feed.publish
+        self.line = line
+        self.clock_s = clock_s
+        self.routes: dict[str, Route] = {}
+        self.frames = 0
+        self.last_ns = 0
+        """When the last data message came."""
+        self.up = False
+        feed.lanes.append(self)
+
+    def on_payload(self, payload: bytes, received_ns: int) -> bool:
+        """Publish a data message; return False where it is none (control reply, close, garbage)."""
+        try:
+            frame = _decode(payload)
+            route = self.routes[frame.topic]
+            kind = route.kind
+            if frame.type == "delta":
+                kind = DELTA
+                if route.chained:
+                    update_id = frame.data.u  # type: ignore[union-attr]  # a list has none: see below
+                    if update_id != route.update_id + 1:
+                        return self._unchained(route, update_id, payload, received_ns)
+                    route.update_id = update_id
+                elif not route.live:
+                    return self._rare(route, kind, frame, payload, received_ns)
+            elif route.chained or not route.live:
+                return self._rare(route, kind, frame, payload, received_ns)
+        except (ValueError, KeyError, AttributeError) as error:
+            return self._not_ours(payload, error)
+        self.frames += 1
+        self.last_ns = received_ns
+        route.sequence = sequence = route.sequence + 1
+        self._publish(route.heads[kind], sequence, received_ns, payload)
+        # Only now what a late joiner will need.
+        if route.journal is not None:
+            if kind == DELTA:
+                route.journal.append(payload)
+                if len(route.journal) > JOURNAL_LIMIT:
+                    self._fold(route, received_ns)
+            else:
+                route.journal = [payload]
+                route.image = None
+        return True
+
+    # What happens rarely.
+
+    def _deliver(self, route: Route, kind: int, payload: bytes, received_ns: int) -> None:
+        self.frames += 1
+        self.last_ns = received_ns
+        route.sequence += 1
+        self._publish(route.heads[kind], route.sequence, received_ns, payload)
+        if route.journal is not None:
+            route.journal = [payload]
+            route.image = None
+
+    def _drop(self, counter: str, received_ns: int) -> bool:
+        self._feed.counters[counter] += 1
+        self.frames += 1
+        self.last_ns = received_ns
+        return True
+
+    def _rare(self, route: Route, kind: int, frame: _Frame, payload: bytes, received_ns: int) -> bool:
+        """A snapshot of a chained topic, or any record of a topic that is not live."""
+        update_id = frame.data.u if route.chained else UNBASED  # type: ignore[union-attr]  # the caller catches a list
+        if not route.live:
+            if not route.asked:
+                # On its way before the unsubscription, or the refusal, took effect.
+                return self._drop("held_back" if route.state == RESYNCING else "unexpected", received_ns)
+            if kind == DELTA:
+                return self._drop("held_back", received_ns)  # nothing to merge it into
+            if route.state == REJECTED:
+                self._feed.enter(route, SUBSCRIBING, "accepted at last", received_ns)
+            self._feed.come_alive(route, received_ns)
+        route.update_id = update_id
+        self._deliver(route, kind, payload, received_ns)
+        return True
+
+    def _unchained(self, route: Route, update_id: int, payload: bytes, received_ns: int) -> bool:
+        """A delta that does not continue its book."""
+        feed = self._feed
+        last = route.update_id
+        if route.nature is Nature.DELTAS and (last < 0 or update_id == 1):
+            # No snapshot on this socket: the first delta is the base, and so is a restart (dossier 4.3).
+            if not route.asked:
+                return self._drop("unexpected", received_ns)
+            if not route.live:
+                feed.come_alive(route, received_ns)
+            route.update_id = update_id
+            self._deliver(route, DELTA, payload, received_ns)
+            return True
+        if last < 0:
+            return self._drop("held_back", received_ns)
+        if update_id <= last and not (update_id == 1 and last > 1):
+            return self._drop("duplicates", received_ns)
+        now_s = self.clock_s()
+        if update_id == 1:
+            # The service restarted (dossier 5.1), and said so by a delta: its base is not ours.
+            reason, lost = f"restarted: delta with u 1 after u {last}", None
+        else:
+            feed.counters["gaps"] += 1
+            reason, lost = f"gap: u {last} was followed by u {update_id}", update_id - last - 1
+        self._drop("held_back", received_ns)
+        feed.resync(route, reason, received_ns, now_s, Hole(received_ns, lost=lost))
+        return True
+
+    def _fold(self, route: Route, now_ns: int) -> None:
+        try:
+            route.fold()
+        except ValueError as error:
+            self._feed.unfoldable(route, error, now_ns, self.clock_s())
+
+    def _not_ours(self, payload: bytes, error: Exception) -> bool:
+        """A message of no topic of ours: a control reply, garbage, or data nobody asked for."""
+        if isinstance(error, KeyError):
+            self.strange("unexpected", f"data of {error.args[0]}, which is not subscribed here", payload)
+            return True
+        if isinstance(error, AttributeError):
+            self.strange("unparsed", "a book without update ids", payload)
+            return True
+        return False
+
+    def count(self, counter: str) -> None:
+        """Count something that happened to the connection, by the words of `wire.Heartbeat`."""
+        self._feed.counters[counter] += 1
+
+    def strange(self, counter: str, what: str, payload: bytes) -> None:
+        """Count a frame that breaks the venue's contract, and keep it for the log."""
+        self._feed.counters[counter] += 1
+        self._feed.malformed.append((what, payload))
+
+    def has_data(self, topic: str) -> bool:
+        """Say whether data of a topic came on the present connection, acknowledged or not."""
+        route = self.routes.get(topic)
+        return route is not None and route.live
+
+    # What happens to the connection.
+
+    def opened(self, now_ns: int) -> None:
+        """The connection is open; every topic will be asked for."""
+        self.up = True
+        for route in self.routes.values():
+            if route.state == DOWN:
+                self._feed.enter(route, SUBSCRIBING, "connected", now_ns)
+
+    def asked(self, names: list[str]) -> None:
+        """The subscribe request of these topics is out."""
+        for topic in names:
+            if route := self.routes.get(topic):
+                route.asked = True
+
+    def acknowledged(self, names: list[str], now_ns: int) -> None:
+        """These topics are subscribed. An event topic is live from here, a state from its first snapshot."""
+        for topic in names:
+            route = self.routes.get(topic)
+            if route is None or route.live:
+                continue
+            if route.state == REJECTED:
+                self._feed.enter(route, SUBSCRIBING, "accepted at last", now_ns)
+            if route.nature in (Nature.EVENT, Nature.DELTAS) and route.state in (SUBSCRIBING, RESYNCING):
+                self._feed.come_alive(route, now_ns)
+
+    def refused(self, topic: str, text: str, now_ns: int) -> None:
+        """The venue refuses a topic; the text is its own."""
+        if route := self.routes.get(topic):
+            self._feed.enter(route, REJECTED, text, now_ns)
+
+    def closed(self, reason: str, now_ns: int) -> None:
+        """The connection is gone, or could not be opened. What the venue refused stays refused."""
+        self.up = False
+        for route in self.routes.values():
+            if route.state == REJECTED:
+                continue
+            route.due_s = None
+            if route.state in (LIVE, STALE):
+                # Everything up to the last message of the connection is known to have been delivered.
+                route.hole = Hole(self.last_ns or route.since_ns)
+            self._feed.enter(route, DOWN, reason, now_ns)

@@ -1,0 +1,161 @@
+"""One topic as the worker carries it: its place in the stream, its state, and what a late joiner will need. Pure.
+
+The legal transitions between states are a table; anything else is a bug of ours and raises.
+"""
+
+from typing import Final
+
+import msgspec
+
+from feedhandler import wire
+from feedhandler.bybit.products import Nature
+from feedhandler.wire import DOWN, ENDED, LIVE, REJECTED, RESYNCING, STALE, SUBSCRIBING
+from feedhandler.worker.image import BookImage, FieldsImage, Image, ImageError, RpiBookImage
+
+TRANSITIONS: Final[dict[str, frozenset[str]]] = {
+    SUBSCRIBING: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
+    LIVE: frozenset({STALE, RESYNCING, DOWN, REJECTED, ENDED}),
+    STALE: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
+    RESYNCING: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
+    DOWN: frozenset({SUBSCRIBING, DOWN, ENDED}),
+    REJECTED: frozenset({SUBSCRIBING, REJECTED, ENDED}),
+    ENDED: frozenset(),
+}
+"""From each state, the states that may follow. A state that follows itself has a new reason."""
+
+UNBASED: Final = -2
+"""The update id of a book without a base: no delta continues it, for ids are not negative."""
+
+JOURNAL_LIMIT: Final = 32
+"""Payloads kept before they are folded. A fold of this many holds the data up for less than 1 ms, even at depth 1000."""
+
+RESYNC_BACKOFF_S: Final = 0.1
+"""Pause before the second resync in a row; doubled each time up to the cap (dossier 5.4)."""
+RESYNC_BACKOFF_CAP_S: Final = 10.0
+RESYNC_CALM_S: Final = 30.0
+"""A topic whole for this long starts again without a pause."""
+SNAPSHOT_TIMEOUT_S: Final = 5.0
+"""How long a snapshot may take after its subscription (dossier 5.4)."""
+
+
+class TransitionError(RuntimeError):
+    """A transition that the table does not have: a bug of ours."""
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """What is known of records that were missed."""
+
+    from_ns: int
+    to_ns: int | None = None
+    """None while it lasts."""
+    lost: int | None = None
+    """None where they cannot be counted."""
+
+
+class Route:
+    """A topic's place in the stream."""
+
+    __slots__ = (
+        "asked",
+        "chained",
+        "due_s",
+        "epoch",
+        "heads",
+        "hole",
+        "image",
+        "journal",
+        "kind",
+        "live",
+        "nature",
+        "prefix",
+        "quiet_sequence",
+        "quiet_since_ns",
+        "reason",
+        "repeated_ns",
+        "resync_s",
+        "resyncs",
+        "sequence",
+        "since_ns",
+        "state",
+        "status",
+        "subject",
+        "topic",
+        "update_id",
+    )
+
+    def __init__(
+        self, subject: str, topic: str, nature: Nature, *, epoch: int, flags: int, line: int, now_ns: int
+    ) -> None:
+        self.subject = subject
+        self.topic = topic
+        self.nature = nature
+        self.prefix = wire.prefix(subject)
+        self.epoch = epoch
+        self.sequence = 0
+        self.kind = wire.UPDATE if nature is Nature.EVENT else wire.DELTA if nature is Nature.DELTAS else wire.SNAPSHOT
+        """The kind of its records, but for the deltas among them."""
+        self.heads = tuple(wire.head(self.prefix, kind, flags, line, epoch) for kind in range(wire.UPDATE + 1))
+        """What a message begins with, by kind."""
+        self.chained = nature in (Nature.BOOK, Nature.DELTAS)
+        """Deltas continue each other by update id."""
+        self.update_id = UNBASED
+        self.live = False
+        self.asked = False
+        """A subscribe request is out or answered on the present connection: records that come are meant."""
+        self.journal: list[bytes] | None = None if nature in (Nature.EVENT, Nature.DELTAS) else []
+        """Payloads since the image; None where newcomers get none."""
+        self.image: Image | None = None
+        self.state = SUBSCRIBING
+        self.reason = ""
+        self.since_ns = now_ns
+        self.status = b""
+        """The present status's payload."""
+        self.hole: Hole | None = None
+        self.resyncs = 0
+        self.resync_s = 0.0
+        """When the last resync was decided, by the loop's clock."""
+        self.due_s: float | None = None
+        """When the next resync may be asked for; None = none wanted."""
+        self.quiet_sequence = -1
+        self.quiet_since_ns = now_ns
+        self.repeated_ns = 0
+
+    def enter(self, state: str, reason: str, now_ns: int) -> None:
+        """Go to ``state``; raise `TransitionError` where the table does not allow it."""
+        if state not in TRANSITIONS[self.state]:
+            raise TransitionError(f"{self.subject}: {self.state} cannot become {state} ({reason})")
+        self.state, self.reason, self.since_ns = state, reason, now_ns
+        self.live = state == LIVE
+        if state in (DOWN, RESYNCING, REJECTED, ENDED):
+            # Nothing that comes now continues what came before.
+            self.update_id = UNBASED
+            self.asked = False
+            self.image = None
+            if self.journal is not None:
+                self.journal = []
+
+    def fold(self) -> None:
+        """Fold the journal into the image; raise `ValueError` where the records do not make one."""
+        if self.journal:
+            if self.image is None:
+                self.image = _new_image(self.topic)
+            for payload in self.journal:
+                self.image.fold(payload)
+            self.journal = []
+
+    def compose(self) -> bytes | None:
+        """Return what a newcomer gets, None where there is nothing; raise `ValueError` where the records make none."""
+        if self.journal is None or self.state not in (LIVE, STALE):
+            return None
+        if self.image is None and len(self.journal) == 1:
+            return self.journal[0]  # the venue's own snapshot, nothing since
+        self.fold()
+        if self.image is None:
+            raise ImageError("no records")
+        return self.image.compose()
+
+
+def _new_image(topic: str) -> Image:
+    if topic.startswith("orderbook.rpi."):
+        return RpiBookImage()
+    return BookImage() if topic.startswith("orderbook.") else FieldsImage()
