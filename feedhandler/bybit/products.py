@@ -128,3 +128,26 @@ def args_characters(topics: list[str]) -> int:
     The venue counts the args arrays (dossier 2.4); whether quotes and commas count is not said, so they do.
     """
     return sum(len(topic) for topic in topics) + 3 * len(topics)
+
+
+def share_out(product: Product, topics: list[str]) -> list[list[str]]:
+    """Pack topics onto connections, in order, each filled up to the venue's limits (dossier 2.4).
+
+    A topic that is longer than a whole connection's limit gets one of its own: the venue decides.
+    """
+    connections: list[list[str]] = []
+    characters = 0
+    for topic in topics:
+        more = args_characters([topic])
+        full = not connections or characters + more > product.max_args_characters
+        if full or len(connections[-1]) == product.max_topics:
+            connections.append([])
+            characters = 0
+        connections[-1].append(topic)
+        characters += more
+    return connections
+
+
+def requests(product: Product, topics: list[str]) -> int:
+    """Return how many subscribe requests a connection's topics take."""
+    return -(-len(topics) // product.max_args_per_request)

@@ -41,6 +41,7 @@ _POOLS: Final = re.compile("USDT|USDC|inverse")
 
 # Families whose name has a second word; the others are followed by the symbol at once.
 _TWO_WORDS: Final = ("orderbook", "kline")
+_PRIVATE: Final = ("order", "execution", "position", "wallet", "greeks", "dcp")
 _RETIRED: Final = {
     "liquidation": "the venue replaced it by allLiquidation",
     "orderbook.500": "the venue removed it; orderbook.200 and orderbook.1000 are served",
@@ -59,14 +60,15 @@ def split(topic: str) -> tuple[str, str]:
 def parse(product: str, topic: str) -> Topic:
     """Take ``topic`` apart as ``product`` serves it; raise `TopicError` where it does not."""
     name, symbol = split(topic)
-    stream = _stream(PRODUCTS[product], name, topic)
+    # A misspelt family hides that its name has two words, so all words before the symbol are compared.
+    stream = _stream(PRODUCTS[product], name, topic, topic.rpartition(".")[0])
     _check_symbol(product, stream, symbol, topic)
     return Topic(topic, stream, symbol)
 
 
 def check_stream(product: str, name: str) -> Stream:
     """Return the stream ``name`` of ``product``; raise `TopicError` where it is not served."""
-    return _stream(PRODUCTS[product], name, name)
+    return _stream(PRODUCTS[product], name, name, name)
 
 
 def nature(product: str, topic: str) -> Nature:
@@ -82,7 +84,7 @@ def nature(product: str, topic: str) -> Nature:
     return Nature.BOOK if name.startswith("orderbook.") else Nature.EVENT
 
 
-def _stream(product: Product, name: str, topic: str) -> Stream:
+def _stream(product: Product, name: str, topic: str, likely: str) -> Stream:
     stream = product.stream(name)
     if stream is not None:
         return stream
@@ -94,10 +96,12 @@ def _stream(product: Product, name: str, topic: str) -> Stream:
         raise TopicError(
             f'{product.name} does not serve "{topic}"; {" and ".join(elsewhere)} {"does" if len(elsewhere) == 1 else "do"}'
         )
-    # A misspelt family hides that its name has two words, so the words before the symbol are compared as well.
-    near = difflib.get_close_matches(topic.rpartition(".")[0] or name, served, n=1) or difflib.get_close_matches(
-        name, served, n=1
-    )
+    family, _, _ = name.partition(".")
+    if family in _PRIVATE:
+        raise TopicError(f'{product.name} does not serve "{topic}": {family} is a private stream')
+    if words := [other.removeprefix(f"{family}.") for other in served if other.startswith(f"{family}.")]:
+        raise TopicError(f'{product.name} does not serve "{topic}"; of {family} it serves {", ".join(words)}')
+    near = difflib.get_close_matches(likely, served, n=1) or difflib.get_close_matches(name, served, n=1)
     hint = f'did you mean "{near[0]}"?' if near else f"it serves {', '.join(_short(served))}"
     raise TopicError(f'{product.name} does not serve "{topic}"; {hint}')
 

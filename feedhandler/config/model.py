@@ -1,12 +1,16 @@
 """The configuration as Structs: every key, its type, unit and default. ``deploy/config.toml`` says the reasons.
 
 `Config` is the file. `WorkerPlan` is what one worker process is told: everything resolved, nothing left to look up.
+Ranges stand with their keys (``Meta``), so that one place says them and every reader of a plan enforces them.
 Pure: no I/O, no clock.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from feedhandler.bybit.products import PING_INTERVAL_MAX_S
 
 Network = Literal["sim", "mainnet", "testnet", "demo"]
 ProductName = Literal["spot", "linear", "inverse", "option"]
@@ -15,7 +19,10 @@ LogFormat = Literal["auto", "text", "json"]
 
 
 class SymbolFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Symbols kept in a file of their own, one a line, ``#`` begins a comment; relative to the configuration."""
+    """Symbols kept in a file of their own, one a line, ``#`` begins a comment; relative to the configuration.
+
+    `feedhandler.config.load` puts the symbols in its place: a loaded configuration holds none.
+    """
 
     file: str
 
@@ -35,23 +42,27 @@ class Runtime(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 class Connection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """How a WebSocket is opened, kept and opened again."""
 
-    ping_interval_s: float = 20.0
-    pong_timeout_s: float = 10.0
-    connect_timeout_s: float = 10.0
+    ping_interval_s: Annotated[
+        float, Meta(gt=0, le=PING_INTERVAL_MAX_S, extra={"why": "the venue wants a ping every 20 s"})
+    ] = 20.0
+    pong_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
     """TCP, TLS and upgrade together."""
-    reconnect_base_s: float = 0.5
+    reconnect_base_s: Annotated[float, Meta(gt=0, le=60)] = 0.5
     """The first retry is immediate; then base * 2^n with jitter, up to the cap."""
-    reconnect_cap_s: float = 30.0
-    max_attempts: int = 0
+    reconnect_cap_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    max_attempts: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Failed attempts in a row before giving up; 0 = never."""
 
 
 class Publish(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """How records leave us."""
 
-    send_high_water_mark: int = 100_000
+    send_high_water_mark: Annotated[
+        int, Meta(ge=1, le=2**31 - 1, extra={"why": "to ZeroMQ 0 means without limit, until memory is gone"})
+    ] = 100_000
     """Records kept for one slow strategy before its own are dropped."""
-    quiet_status_s: float = 10.0
+    quiet_status_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
     """A subject quiet this long repeats its status (the first time after 1 s)."""
 
 
@@ -75,8 +86,10 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     subscriptions: list[Subscriptions] = []
     publish: list[str] = msgspec.field(default_factory=lambda: ["ipc://{runtime}/{worker}.pub"])
     """ZeroMQ addresses to bind. Placeholders: ``{runtime}``, ``{endpoint}``, ``{worker}``, ``{index}``, sums too: ``{5600+index}``."""
-    workers: int = 1
-    cpu: list[int] = []
+    workers: Annotated[
+        int, Meta(ge=1, le=1000, extra={"why": "the venue takes 1,000 connections of a product from one address"})
+    ] = 1
+    cpu: list[Annotated[int, Meta(ge=0, le=1023)]] = []
     """Cores for the worker and for ZeroMQ's thread; ``[]`` = leave to the system."""
     network: Network | None = None
     """Overrides the top level's."""
@@ -104,7 +117,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     product: ProductName
     network: Network
     url: str
-    """The venue's; for the built-in simulated Bybit the supervisor fills in the port."""
+    """The venue's. For the built-in simulated Bybit it holds ``{simulator}``: the supervisor puts host:port there."""
     simulated: bool
     """True where the data come from the built-in simulated Bybit: flagged on every record."""
     topics: list[str]

@@ -1,0 +1,266 @@
+"""Whether a configuration of the right shape makes sense: its topics, addresses, URLs, workers and cores.
+
+What depends on the machine comes in as `Machine`. Pure: no I/O, no clock.
+"""
+
+import os.path
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from feedhandler.bybit import topics
+from feedhandler.bybit.products import PRODUCTS, args_characters
+from feedhandler.bybit.topics import TopicError
+from feedhandler.config import addresses
+from feedhandler.config.addresses import AddressError
+from feedhandler.config.model import Config, Connection, Endpoint, Subscriptions
+from feedhandler.config.plan import Wanted, symbols, wanted, worker_name
+from feedhandler.config.problems import Problems, join, quote
+from feedhandler.control import SOCKET_NAME
+from feedhandler.runtime import MAX_IPC_PATH_BYTES
+
+ENDPOINT_NAME: Final = re.compile("[a-z][a-z0-9_]*")
+
+_HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.ASCII)
+_VENUE_DOMAINS: Final = ("bybit.com", "bytick.com", "bybit.eu", "bybit.tr", "bybit.kz", "bybit.id")
+_SUPERVISORS_OWN: Final = re.compile(r"control|epoch|feed\.json|.*\.lock")
+"""Names in the runtime directory that are taken (`feedhandler.runtime`)."""
+
+
+class Machine(NamedTuple):
+    """What the machine has to say to a configuration."""
+
+    runtime_directory: Path
+    cores: frozenset[int]
+    """Those this process may run on."""
+    is_directory: Callable[[str], bool]
+    is_group: Callable[[str], bool]
+
+
+def check(config: Config, written: dict[str, Any], machine: Machine, problems: Problems) -> None:
+    """Note everything that is wrong with the meaning of ``config``.
+
+    ``config`` has the right shape: symbol files read, ``[connection]`` merged into the endpoints, blanks where
+    ``problems`` says unsound (what depends on those is not judged). ``written`` is the same as tables before the
+    merge: what was said where.
+    """
+    if config.runtime.group and problems.sound("runtime.group") and not machine.is_group(config.runtime.group):
+        problems.add("runtime.group", f"there is no group {quote(config.runtime.group)} on this machine")
+    _check_backoff(config.connection, written.get("connection", {}), "connection", problems)
+    if not config.endpoints and problems.sound("endpoints"):
+        problems.add("endpoints", "there is no endpoint; write at least one table [endpoints.NAME]")
+    for name, endpoint in config.endpoints.items():
+        key = join("endpoints", name)
+        if not ENDPOINT_NAME.fullmatch(name):
+            small = re.sub("[^a-z0-9_]", "_", name.lower()).lstrip("_0123456789")
+            hint = f'; did you mean "{small}"?' if small else ""
+            problems.add_about_key(key, f"names are small letters, digits and _, a letter first{hint}")
+        _check_url(config, endpoint, key, problems)
+        _check_topics(endpoint, key, problems)
+        own = written["endpoints"][name].get("connection", {})
+        _check_backoff(endpoint.connection, own, f"{key}.connection", problems)
+        for at, core in enumerate(endpoint.cpu):
+            if problems.sound(f"{key}.cpu[{at}]") and core not in machine.cores:
+                cores = ", ".join(map(str, sorted(machine.cores)))
+                problems.add(f"{key}.cpu[{at}]", f"there is no core {core} for us on this machine, only {cores}")
+    _check_addresses(config, machine, problems)
+
+
+def _check_backoff(connection: Connection, said: dict[str, Any], key: str, problems: Problems) -> None:
+    """Judge the pair where it was said: an endpoint repeats nothing that is wrong in ``[connection]``."""
+    pair = ("reconnect_base_s", "reconnect_cap_s")
+    if any(name in said for name in pair) and connection.reconnect_base_s > connection.reconnect_cap_s:
+        problems.add(
+            f"{key}.{next(name for name in pair if name in said)}",
+            f"reconnect_base_s ({connection.reconnect_base_s:g}) is above reconnect_cap_s"
+            f" ({connection.reconnect_cap_s:g}): delays grow from base to cap",
+        )
+
+
+def _check_url(config: Config, endpoint: Endpoint, key: str, problems: Problems) -> None:
+    network = endpoint.network or config.network
+    known = problems.sound("network" if endpoint.network is None else f"{key}.network")
+    if not endpoint.url:
+        if known and network == "demo" and problems.sound(f"{key}.product"):
+            problems.add(
+                f"{key}.network",
+                f'"demo" serves private streams only, not {endpoint.product}: take public data from the real market,'
+                f' network = "mainnet" in [{key}]',
+            )
+        return
+    text = _wrong_with_url(endpoint.url)
+    if not text and known and network == "sim" and _is_venue(endpoint.url):
+        text = 'is the venue itself, but network = "sim" marks all data as simulated; say "mainnet" or "testnet"'
+    if text:
+        problems.add(f"{key}.url", text)
+
+
+def _wrong_with_url(url: str) -> str:
+    """Return what is wrong, or ``""``. A URL is not quoted: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is no URL: {str(error)[:1].lower()}{str(error)[1:].partition('(')[0].rstrip()}"
+    if parts.username is not None:
+        return "holds a user name or a password: secrets do not belong in this file"
+    if parts.scheme not in ("ws", "wss"):
+        return 'must begin with "ws://" or "wss://"'
+    if not _HOST.fullmatch(parts.hostname or "") or " " in url:
+        return 'has no host; a whole one is "wss://stream.bybit.com/v5/public/linear"'
+    if port == 0:
+        return "has port 0: they go from 1 to 65535"
+    return "has a fragment (#...), which no server ever sees" if parts.fragment else ""
+
+
+def _is_venue(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return any(host == domain or host.endswith(f".{domain}") for domain in _VENUE_DOMAINS)
+
+
+def _check_topics(endpoint: Endpoint, key: str, problems: Problems) -> None:
+    product = endpoint.product if problems.sound(f"{key}.product") else ""
+    groups: list[tuple[Endpoint | Subscriptions, str]] = [(endpoint, key)]
+    groups += [(group, f"{key}.subscriptions[{at}]") for at, group in enumerate(endpoint.subscriptions)]
+    for group, own in groups:
+        _check_group(group, product, own, problems)
+    for at, topic in enumerate(endpoint.topics if product else ()):
+        own = f"{key}.topics[{at}]"
+        if problems.sound(own):
+            try:
+                topics.parse(product, topic)
+            except TopicError as error:
+                problems.add(own, str(error))
+    limit = PRODUCTS[endpoint.product].max_args_characters
+    for at, topic in enumerate(endpoint.unchecked_topics):
+        own = f"{key}.unchecked_topics[{at}]"
+        if problems.sound(own) and not topic:
+            problems.add(own, "is empty")
+        elif args_characters([topic]) > limit:
+            problems.add(own, f"is longer than the {limit:,} characters that the venue takes on a connection")
+    _check_duplicates(endpoint, key, problems)
+
+    # How many there are is known only where every list is one; its members may be as wrong as they like.
+    lists = [f"{key}.topics", f"{key}.unchecked_topics", f"{key}.subscriptions"]
+    lists += [own + name for _, own in groups for name in (".symbols", ".streams")]
+    lists += [own for _, own in groups[1:]]
+    if not all(map(problems.sound, lists)):
+        return
+    count = len({one.topic for one in wanted(endpoint)})
+    if not count:
+        problems.add_about_key(key, "asks for no topic; give it symbols and streams, or topics")
+    elif endpoint.workers > count:
+        problems.add(
+            f"{key}.workers",
+            f"{endpoint.workers:,} workers for {count:,} topic{'s' if count > 1 else ''}: some would have none",
+        )
+
+
+def _check_group(group: Endpoint | Subscriptions, product: str, key: str, problems: Problems) -> None:
+    """Judge symbols and streams each by itself, so that a bad one is told once and not with all it is crossed with."""
+    symbols_key, streams_key = f"{key}.symbols", f"{key}.streams"
+    names = symbols(group)
+    if problems.sound(symbols_key) and problems.sound(streams_key):
+        if names and not group.streams:
+            problems.add(symbols_key, "symbols without streams ask for nothing; add streams")
+        if group.streams and not names:
+            problems.add(streams_key, "streams without symbols ask for nothing; add symbols")
+        if isinstance(group, Subscriptions) and not names and not group.streams and problems.sound(key):
+            problems.add(key, "asks for no topic; give it symbols and streams")
+    _check_repeats(names, symbols_key, problems)
+    _check_repeats(group.streams, streams_key, problems)
+    if not product:
+        return
+    # What follows a stream's name differs (symbol, base coin, pool): one stream of each sort judges the symbols.
+    judges: dict[str, str] = {}
+    for at, name in enumerate(group.streams):
+        own = f"{streams_key}[{at}]"
+        if problems.sound(own):
+            try:
+                judges.setdefault(topics.check_stream(product, name).by, name)
+            except TopicError as error:
+                problems.add(own, str(error))
+    for at, symbol in enumerate(names):
+        own = f"{symbols_key}[{at}]"
+        for stream in judges.values() or ("tickers",):
+            if problems.sound(own):
+                try:
+                    topics.parse(product, f"{stream}.{symbol}")
+                except TopicError as error:
+                    problems.add(own, str(error))
+
+
+def _check_repeats(names: list[str], key: str, problems: Problems) -> None:
+    first: dict[str, str] = {}
+    for at, name in enumerate(names):
+        own = f"{key}[{at}]"
+        if problems.sound(own) and first.setdefault(name, own) != own:
+            problems.add(own, f"{quote(name)} stands here twice, first at {problems.place(first[name])}")
+
+
+def _check_duplicates(endpoint: Endpoint, key: str, problems: Problems) -> None:
+    """Find topics asked for in two places of an endpoint. Two endpoints may carry the same topic."""
+
+    def keys(one: Wanted) -> list[str]:
+        return [f"{key}.{part}" for part in (one.key, one.stream) if part]
+
+    first: dict[str, list[str]] = {}
+    for one in [one for one in wanted(endpoint) if all(map(problems.sound, keys(one)))]:
+        here = keys(one)
+        there = first.setdefault(one.topic, here)
+        if there != here:
+            places = " x ".join(map(problems.place, there))
+            problems.add(here[0], f"{quote(one.topic)} is asked for twice, first by {places}")
+
+
+def _check_addresses(config: Config, machine: Machine, problems: Problems) -> None:
+    runtime = str(machine.runtime_directory)
+    if len(f"{runtime}/{SOCKET_NAME}".encode()) > MAX_IPC_PATH_BYTES:
+        problems.add(
+            "runtime.directory",
+            f"{quote(runtime)} is too long: the sockets in it would pass the {MAX_IPC_PATH_BYTES} bytes that Linux takes",
+        )
+    bound: list[_Bound] = []
+    index = 0
+    for name, endpoint in config.endpoints.items():
+        key = join("endpoints", name)
+        if not endpoint.publish and problems.sound(f"{key}.publish"):
+            problems.add(f"{key}.publish", 'is empty: nobody could subscribe; leave it out for "ipc://{runtime}/..."')
+        for number in range(endpoint.workers if problems.sound(f"{key}.workers") else 1):
+            worker = worker_name(name, number)
+            for at, template in enumerate(endpoint.publish):
+                own = f"{key}.publish[{at}]"
+                judged = "{runtime}" not in template or problems.sound("runtime.directory")
+                if not (judged and problems.sound(own) and problems.sound(key)):
+                    continue
+                try:
+                    address = addresses.fill(template, runtime=runtime, endpoint=name, worker=worker, index=index)
+                    addresses.check(address)
+                    _check_free(address, worker, bound, machine)
+                except AddressError as error:
+                    problems.add(own, f"{quote(template)}: {error}")
+                else:
+                    bound.append(_Bound(address, worker, own))
+            index += 1
+
+
+class _Bound(NamedTuple):
+    address: str
+    worker: str
+    key: str
+
+
+def _check_free(address: str, worker: str, bound: list[_Bound], machine: Machine) -> None:
+    directory = addresses.ipc_directory(address)
+    if directory is not None:
+        runtime = os.path.normpath(machine.runtime_directory)
+        if directory == runtime and _SUPERVISORS_OWN.fullmatch(address.rpartition("/")[2]):
+            raise AddressError("the supervisor keeps a file of that name there")
+        if directory != runtime and not machine.is_directory(directory):
+            raise AddressError(f"there is no directory {quote(directory)}")
+    for other in bound:
+        if addresses.clash(address, other.address):
+            hint = "; use {worker} or {index}" if other.worker != worker else ""
+            raise AddressError(f"{other.worker} binds that already ({other.key}){hint}")

@@ -1,0 +1,119 @@
+"""From the configuration to what each worker is told: topics shared out, addresses and URL filled in.
+
+Pure: no I/O, no clock.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from feedhandler.bybit import topics as grammar
+from feedhandler.bybit.products import HOSTS, PRODUCTS
+from feedhandler.config import addresses
+from feedhandler.config.model import Config, Endpoint, Network, Subscriptions, SymbolFile, WorkerPlan
+
+SIMULATOR: Final = "{simulator}"
+"""Stands in a URL for host:port of the built-in simulated Bybit, known once it runs."""
+
+
+class Wanted(NamedTuple):
+    """One topic of an endpoint, and what in the configuration asks for it."""
+
+    topic: str
+    key: str
+    """Below the endpoint: ``symbols[0]``, ``topics[2]``, ``subscriptions[0].symbols[1]``."""
+    stream: str = ""
+    """Where a symbol is crossed with a stream: the stream's index, ``streams[1]``."""
+
+
+def wanted(endpoint: Endpoint) -> Iterator[Wanted]:
+    """Yield every topic in order: symbols x streams, topics, unchecked topics, then the further groups."""
+    yield from _crossed(endpoint, "")
+    yield from (Wanted(topic, f"topics[{at}]") for at, topic in enumerate(endpoint.topics))
+    yield from (Wanted(topic, f"unchecked_topics[{at}]") for at, topic in enumerate(endpoint.unchecked_topics))
+    for at, group in enumerate(endpoint.subscriptions):
+        yield from _crossed(group, f"subscriptions[{at}].")
+
+
+def _crossed(group: Endpoint | Subscriptions, prefix: str) -> Iterator[Wanted]:
+    for at, symbol in enumerate(symbols(group)):
+        for position, stream in enumerate(group.streams):
+            yield Wanted(f"{stream}.{symbol}", f"{prefix}symbols[{at}]", f"{prefix}streams[{position}]")
+
+
+def symbols(group: Endpoint | Subscriptions) -> list[str]:
+    """Return the symbols of a group of a loaded configuration."""
+    if isinstance(group.symbols, SymbolFile):
+        raise TypeError(f"the symbols of {group.symbols.file} are not loaded; read configurations with config.load")
+    return group.symbols
+
+
+def worker_name(endpoint: str, number: int) -> str:
+    """Return the name of an endpoint's worker: the first keeps the bare name."""
+    return f"{endpoint}-{number}" if number else endpoint
+
+
+def share(topics: list[str], workers: int) -> list[list[str]]:
+    """Share topics out over workers: a symbol's topics stay together, counts are balanced, order is kept.
+
+    Where there are more workers than symbols, the largest symbols are split, so that no worker is idle as long as
+    there are topics enough. Symbols go round robin, each to the worker with the fewest topics so far.
+    """
+    by_symbol: dict[str, list[str]] = {}
+    for topic in topics:
+        by_symbol.setdefault(grammar.split(topic)[1], []).append(topic)
+    pieces = list(by_symbol.values())
+    while len(pieces) < min(workers, len(topics)):
+        at = max(range(len(pieces)), key=lambda index: len(pieces[index]))
+        middle = len(pieces[at]) // 2
+        pieces[at : at + 1] = [pieces[at][:middle], pieces[at][middle:]]
+    shares: list[set[str]] = [set() for _ in range(workers)]
+    for piece in pieces:
+        min(shares, key=len).update(piece)
+    return [[topic for topic in topics if topic in share] for share in shares]
+
+
+def url(endpoint: Endpoint, network: Network) -> str:
+    """Return the URL an endpoint connects to; ``{simulator}`` stands for the address of the built-in simulated Bybit."""
+    if endpoint.url:
+        return endpoint.url
+    host = f"ws://{SIMULATOR}" if network == "sim" else HOSTS[network]
+    return host + PRODUCTS[endpoint.product].path
+
+
+def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> list[WorkerPlan]:
+    """Return what each worker is told, in the order of the file.
+
+    ``config`` is as `feedhandler.config.load` returns it, ``runtime_directory`` as `feedhandler.runtime.directory`
+    does. ``terminal`` says whether logs go to one, and decides what ``log_format = "auto"`` means.
+    """
+    automatic: Literal["text", "json"] = "text" if terminal else "json"
+    log_format = automatic if config.runtime.log_format == "auto" else config.runtime.log_format
+    plans: list[WorkerPlan] = []
+    for name, endpoint in config.endpoints.items():
+        network = endpoint.network or config.network
+        topics = [one.topic for one in wanted(endpoint)]
+        for number, part in enumerate(share(topics, endpoint.workers)):
+            worker = worker_name(name, number)
+            fillings = {"runtime": str(runtime_directory), "endpoint": name, "worker": worker}
+            plans.append(
+                WorkerPlan(
+                    worker=worker,
+                    endpoint=name,
+                    product=endpoint.product,
+                    network=network,
+                    url=url(endpoint, network),
+                    # Whatever "sim" is connected to: data under that name are never taken for a market's.
+                    simulated=network == "sim",
+                    topics=part,
+                    publish=[addresses.fill(one, **fillings, index=len(plans)) for one in endpoint.publish],
+                    runtime_directory=str(runtime_directory),
+                    cpu=endpoint.cpu,
+                    connection=endpoint.connection,
+                    send_high_water_mark=config.publish.send_high_water_mark,
+                    quiet_status_s=config.publish.quiet_status_s,
+                    log_level=config.runtime.log_level,
+                    log_format=log_format,
+                )
+            )
+    return plans

@@ -1,0 +1,232 @@
+"""Whether what is written in the file has the shape of the model: its keys, their types, their ranges.
+
+The parsed TOML is walked beside the model's types, and the walk goes on after a problem: what is unsound is left out
+or, where something must stand, replaced by a blank. The result always fits the model. Pure: no I/O, no clock.
+"""
+
+from typing import Any, Final
+
+from msgspec import inspect
+
+from feedhandler.config.model import Config, Connection, Endpoint, Publish, Runtime, Subscriptions, SymbolFile
+from feedhandler.config.problems import Problems, join, listed, looks_secret, near, quote
+
+NOT_YET: Final[dict[type, frozenset[str]]] = {
+    Config: frozenset({"metrics"}),
+    Connection: frozenset({"canary", "max_age_s"}),
+    Endpoint: frozenset({"lines", "priority", "retain", "api_key", "api_secret", "allow_dcp"}),
+}
+"""Keys that belong to the configuration but are not in this version."""
+PRODUCTS_NOT_YET: Final = frozenset({"spread", "status", "private"})
+
+_TABLES: Final[dict[type, str]] = {
+    Config: "the top level",
+    Runtime: "[runtime]",
+    Connection: "[connection] or [endpoints.NAME.connection]",
+    Publish: "[publish]",
+    Endpoint: "[endpoints.NAME]",
+    Subscriptions: "[[endpoints.NAME.subscriptions]]",
+}
+"""Where each Struct stands in the file."""
+
+_NOT_AVAILABLE: Final = "is not available in this version"
+_A_SECRET: Final = "looks like a secret: none belongs in this file, and public streams need none"  # noqa: S105 - a text
+_NUMBER: Final = (inspect.IntType, inspect.FloatType)
+
+
+def fit(written: dict[str, Any], problems: Problems) -> dict[str, Any]:
+    """Return ``written`` without what does not fit `Config`, and note everything that does not."""
+    fitted: dict[str, Any] = _value(inspect.type_info(Config), written, "", problems)
+    return fitted
+
+
+def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
+    """Return the value, or a blank of the same type with a problem noted at ``key``."""
+    why = ""
+    if isinstance(node, inspect.Metadata):
+        why = (node.extra or {}).get("why", "")
+        node = node.type
+    match _chosen(node, value), value:
+        case inspect.StructType() as chosen, dict():
+            return _struct(chosen, value, key, problems)
+        case inspect.DictType(value_type=table), dict():
+            return _tables(table, value, key, problems)
+        case inspect.ListType(item_type=item), list():
+            return [_value(item, one, f"{key}[{index}]", problems) for index, one in enumerate(value)]
+        case inspect.LiteralType() as chosen, str():
+            text = _choice(chosen, value, key)
+        case (inspect.IntType() | inspect.FloatType()) as chosen, int() if not isinstance(value, bool):
+            text = _range(chosen, value, why)
+        case inspect.FloatType() as chosen, float():
+            text = _range(chosen, value, why)
+        case inspect.StrType(), str():
+            text = f"holds a control character: {quote(value)}" if any(map(_is_control, value)) else ""
+        case _:
+            text = f"must be {_expected(node)}, not {_found(value)}{_remedy(node, value)}"
+    if not text:
+        return value
+    problems.add(key, text)
+    return _blank(node)
+
+
+def _chosen(node: inspect.Type, value: Any) -> inspect.Type:
+    """Return the type of a union that the value is meant as: a table (``{ file = … }``) or the first named."""
+    if not isinstance(node, inspect.UnionType):
+        return node
+    wanted = (inspect.StructType,) if isinstance(value, dict) else (inspect.ListType, inspect.LiteralType)
+    return next((one for one in node.types if isinstance(one, wanted)), node)
+
+
+def _struct(node: inspect.StructType, table: dict[str, Any], key: str, problems: Problems) -> dict[str, Any]:
+    fields = {field.encode_name: field for field in node.fields}
+    fitted = {}
+    for name, value in table.items():
+        own = join(key, name)
+        if name in fields:
+            fitted[name] = _value(fields[name].type, value, own, problems)
+            if not problems.sound(own) and not fields[name].required:
+                del fitted[name]
+        else:
+            problems.add_about_key(own, _not_a_key(node.cls, key, name, value))
+    for name, field in fields.items():
+        if field.required and name not in table:
+            # A file without endpoints is told together with an empty [endpoints].
+            if not isinstance(field.type, inspect.DictType):
+                problems.add(join(key, name), f"is missing; it is {_expected(field.type)}")
+            fitted[name] = _blank(field.type)
+    return fitted
+
+
+def _tables(node: inspect.Type, tables: dict[str, Any], key: str, problems: Problems) -> dict[str, Any]:
+    fitted = {}
+    for name, value in tables.items():
+        own = join(key, name)
+        if isinstance(value, dict):
+            fitted[name] = _value(node, value, own, problems)
+        elif looks_secret(own):
+            problems.add_about_key(own, _A_SECRET)
+        else:
+            homes = _homes(name)
+            hint = f"; the place of {name} is {listed(homes)}" if homes else ""
+            problems.add(own, f"must be a table, [{own}], not {_found(value)}{hint}")
+    return fitted
+
+
+def _choice(node: inspect.LiteralType, value: str, key: str) -> str:
+    if value in node.values:
+        return ""
+    names = [str(name) for name in node.values]
+    if value in PRODUCTS_NOT_YET and key.endswith(".product"):
+        return f'"{value}" {_NOT_AVAILABLE}, which has {listed(names, "and")}'
+    return f"{quote(value)} is not {_expected(node)}{near(value, names)}"
+
+
+def _range(node: inspect.IntType | inspect.FloatType, value: float, why: str) -> str:
+    # Written so that NaN, which compares false with everything, is outside.
+    inside = (
+        (node.gt is None or value > node.gt)
+        and (node.ge is None or value >= node.ge)
+        and (node.le is None or value <= node.le)
+    )
+    if inside:
+        return ""
+    words = (("above", node.gt), ("at least", node.ge), ("at most", node.le))
+    limits = listed((f"{word} {limit:,.0f}" for word, limit in words if limit is not None), "and")
+    # Hexadecimal numbers may have more digits than Python agrees to write in decimal.
+    number = "a number of that size" if isinstance(value, int) and abs(value) >= 10**18 else f"{value}"
+    return f"must be {limits}, not {number}{'; ' if why else ''}{why}"
+
+
+def _not_a_key(struct: type, table: str, name: str, value: Any) -> str:
+    if name in NOT_YET.get(struct, ()):
+        secret = looks_secret(name) and isinstance(value, str)
+        return _NOT_AVAILABLE + ("; and a secret does not belong in this file" if secret else "")
+    if looks_secret(name):
+        return _A_SECRET
+    known = struct.__struct_fields__  # type: ignore[attr-defined] # a Struct's own
+    where = f"there is no such key in [{table}]" if table else "there is no such key at the top level"
+    if hint := near(name, known):
+        return where + hint
+    if homes := _homes(name):
+        return f"{where}; its place is {listed(homes)}"
+    return f"{where}, only {listed(known, 'and')}"
+
+
+def _homes(name: str) -> list[str]:
+    return [place for struct, place in _TABLES.items() if name in struct.__struct_fields__]  # type: ignore[attr-defined]
+
+
+def _is_control(character: str) -> bool:
+    return ord(character) < 32 or 127 <= ord(character) < 160
+
+
+def _expected(node: inspect.Type) -> str:
+    """Return what should stand there, in TOML's words."""
+    match node:
+        case inspect.Metadata(type=inner):
+            return _expected(inner)
+        case inspect.UnionType(types=types):
+            return listed(_expected(one) for one in types if not isinstance(one, inspect.NoneType))
+        case inspect.ListType(item_type=inspect.StrType()):
+            return "a list of strings"
+        case inspect.ListType(item_type=inspect.StructType()):
+            return "a list of tables"
+        case inspect.ListType():
+            return "a list of whole numbers"
+        case inspect.LiteralType(values=values):
+            return f"one of {listed(quote(str(name)) for name in values)}"
+        case inspect.StructType(cls=struct) if struct is SymbolFile:
+            return '{ file = "..." }'
+        case inspect.StrType():
+            return "a string"
+        case inspect.IntType():
+            return "a whole number"
+        case inspect.FloatType():
+            return "a number"
+    return "a table"
+
+
+def _found(value: Any) -> str:
+    """Return what stands there, in TOML's words."""
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "a string"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number with a fraction"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+    return "a date or a time"
+
+
+def _remedy(node: inspect.Type, value: Any) -> str:
+    if isinstance(value, str) and isinstance(node, _NUMBER) and value.strip().replace(".", "", 1).isdecimal():
+        return "; leave out the quotes"
+    if isinstance(value, str) and _expected(node).startswith("a list of strings"):
+        return f"; write [{quote(value)}]"
+    return ""
+
+
+def _blank(node: inspect.Type) -> Any:
+    """Return something that fits, for where a value must stand and none does."""
+    match node:
+        case inspect.Metadata(type=inner):
+            return _blank(inner)
+        case inspect.UnionType(types=types):
+            return _blank(types[0])
+        case inspect.ListType():
+            return []
+        case inspect.LiteralType(values=values):
+            return values[0]
+        case inspect.StrType():
+            return ""
+        case inspect.IntType() | inspect.FloatType():
+            return 1
+        case inspect.StructType(fields=fields):
+            return {field.encode_name: _blank(field.type) for field in fields if field.required}
+    return {}
