@@ -1,6 +1,6 @@
 """How every process logs: text for a person, JSON lines for a program, always on stderr.
 
-A log call's ``extra={"facts": {...}}`` becomes keys of the JSON line, and ``key=value`` behind the text.
+A log call's ``extra={"facts": {...}}`` becomes keys of the JSON line; the text says the same in words.
 """
 
 import datetime as dt
@@ -32,8 +32,7 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = dt.datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        facts = "".join(f" {key}={value}" for key, value in getattr(record, "facts", {}).items())
-        text = f"{clock} {record.name.removeprefix('feedhandler.'):<10} {level}{record.getMessage()}{facts}"
+        text = f"{clock} {record.name.removeprefix('feedhandler.'):<10} {level}{record.getMessage()}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
