@@ -69,9 +69,12 @@ LAW: Final[dict[str, Layer]] = {
     # The control plane.
     "feedhandler.supervisor.assignment": Layer(("feedhandler.config.model", "feedhandler.bybit"), pure=True),
     "feedhandler.supervisor*": Layer(SHARED, ("msgspec", "psutil", "uvloop", "zmq")),
-    # The simulated Bybit serves with picows; its market is pure.
+    # The simulated Bybit: sockets served with picows, recordings read from files; the venue behind them is pure.
     "feedhandler.sim.server*": Layer(("feedhandler.bybit", "feedhandler.log"), ("msgspec", "picows")),
+    "feedhandler.sim.connection": Layer((), ("picows",)),
+    "feedhandler.sim.replay": Layer(),
     "feedhandler.sim.main": Layer(("feedhandler.bybit", "feedhandler.log"), ("msgspec", "uvloop")),
+    "feedhandler.sim.__main__": Layer((), ()),
     "feedhandler.sim*": Layer(("feedhandler.bybit",), pure=True, seeded=True),
     # The strategy's side. The client without a worker runs a worker's connection in its own process.
     "feedhandler.client.direct": Layer(
@@ -207,8 +210,8 @@ def importers(package: str) -> set[str]:
 
 def test_only_connection_and_simulator_know_picows() -> None:
     """The WebSocket library is imported where sockets are, and nowhere else."""
-    allowed = {module for module in MODULES if fnmatchcase(module, "feedhandler.sim.server*")}
-    assert importers("picows") - allowed == {"feedhandler.worker.connection"}
+    serving = {module for module in MODULES if fnmatchcase(module, "feedhandler.sim.server*")}
+    assert importers("picows") - serving - {"feedhandler.sim.connection"} == {"feedhandler.worker.connection"}
 
 
 def test_only_the_publisher_sends_data() -> None:
