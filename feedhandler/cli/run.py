@@ -7,8 +7,9 @@ import click
 
 from feedhandler import log, runtime
 from feedhandler.cli import where
-from feedhandler.config.load import ConfigError, load
+from feedhandler.config.load import load
 from feedhandler.config.plan import plan
+from feedhandler.config.problems import ConfigError
 from feedhandler.supervisor.main import Supervisor
 from feedhandler.supervisor.process import EXIT_CANNOT_START
 

@@ -10,12 +10,21 @@ import msgspec
 import zmq
 
 from feedhandler import control, runtime
-from feedhandler.config.load import ConfigError, load
+from feedhandler.config.load import load
+from feedhandler.config.problems import ConfigError
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 ANSWER_PATIENCE_S = 3.0
 """How long a supervisor may take to answer a command."""
+
+
+class CommandFailed(click.ClickException):
+    """One line on stderr, and an exit code of its own."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class, and reads it of the instance
 
 
 def options(command: _Decorated) -> _Decorated:
@@ -31,9 +40,7 @@ def options(command: _Decorated) -> _Decorated:
 
 def fail(text: str, exit_code: int) -> NoReturn:
     """End the command with one line on stderr."""
-    error = click.ClickException(text)
-    error.exit_code = exit_code
-    raise error
+    raise CommandFailed(text, exit_code)
 
 
 def config_problems(error: ConfigError) -> NoReturn:
@@ -67,7 +74,7 @@ def ask(where: Path, message: msgspec.Struct) -> control.ToCommand:
         socket.send(control.encode(message))
         if not socket.poll(int(ANSWER_PATIENCE_S * 1000)):
             fail(f"no feed answers in {where}: it is gone, or paused", 1)
-        answer = control.decode_to_command(socket.recv())
+        answer: control.ToCommand = control.decode_to_command(socket.recv())
     finally:
         socket.close()
         context.term()

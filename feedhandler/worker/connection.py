@@ -5,6 +5,7 @@ another generation than the present one is turned away at the door, so a cancell
 """
 
 import asyncio
+import functools
 import logging
 import random
 import ssl
@@ -26,6 +27,12 @@ READ_BUFFER_BYTES: Final = 65_536
 """picows doubles a buffer that is nearly full and never shrinks it; this holds a burst of ordinary frames."""
 CLOSE_PATIENCE_S: Final = 0.5
 """How long a closing handshake may take before the socket is dropped."""
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """Return the one TLS context of the process: reading the certificates takes milliseconds that data would wait."""
+    return ssl.create_default_context()
 
 
 class Backoff:
@@ -82,8 +89,10 @@ class Connection:
 
     async def _keep_open(self) -> None:
         while not self._closing:
+            self._flowed = False
             transport = await self._dial()
             if transport is None:
+                self.news.append(f"attempt failed: {self._reason}")
                 self._down(self._reason)
             else:
                 try:
@@ -91,12 +100,13 @@ class Connection:
                     await transport.wait_disconnected()
                 finally:
                     self._ended()
-            self._failures += 1
+            self._failures = 0 if self._flowed else self._failures + 1
             if self._settings.max_attempts and self._failures >= self._settings.max_attempts:
                 self._down(f"gave up after {self._failures} attempts: {self._reason}")
                 return
-            self.lane.count("reconnects")
-            await asyncio.sleep(self._backoff.next_s())
+            if not self._closing:
+                self.lane.count("reconnects")
+                await asyncio.sleep(self._backoff.next_s())
 
     async def _dial(self) -> WSTransport | None:
         """Open the WebSocket within the deadline, TCP, TLS and upgrade together; None and a reason where it fails."""
@@ -108,13 +118,12 @@ class Connection:
                 transport, _ = await picows.ws_connect(
                     lambda _request, _response: _Listener(self, generation),
                     self.url,
-                    ssl_context=ssl.create_default_context() if self.url.startswith("wss:") else None,
+                    ssl_context=_ssl_context() if self.url.startswith("wss:") else None,
                     websocket_handshake_timeout=self._settings.connect_timeout_s,
                     max_frame_size=MAX_MESSAGE_BYTES,
                     read_buffer_init_size=READ_BUFFER_BYTES,
                     logger_name=logging.getLogger("picows.client"),
                 )
-                return transport
         except TimeoutError:
             self._reason = f"no connection within {self._settings.connect_timeout_s:g} s"
         except picows.WSHandshakeError as error:
@@ -126,13 +135,21 @@ class Connection:
             self._reason = f"cannot connect: {error.strerror or error}"
         except picows.WSError as error:
             self._reason = f"cannot connect: {error}"
-        # Whatever that dial still brings up is not ours.
-        self.generation += 1
+        else:
+            return transport
+        finally:
+            if self._reason or self._closing:
+                # Whatever that dial still brings up is not ours.
+                self.generation += 1
+                self._abandon()
+        return None
+
+    def _abandon(self) -> None:
+        """Drop a connection that came up within a dial that failed all the same."""
         if self._transport is not None:
             self._transport.disconnect(False)
             self._transport = None
             self.session.closed()
-        return None
 
     def _ended(self) -> None:
         if self._wake is not None:
@@ -145,7 +162,6 @@ class Connection:
             self._down(self._reason or _why(transport))
 
     def _down(self, reason: str) -> None:
-        self.news.append(f"down: {reason}")
         self.lane.closed(reason, time.time_ns())
 
     def give_up(self, reason: str) -> None:
@@ -180,8 +196,8 @@ class Connection:
 
     def data_flows(self) -> None:
         """The first data of this connection came: the next loss is a new one."""
+        self._flowed = True
         self._backoff.reset()
-        self._failures = 0
 
     def replied(self, payload: bytes) -> None:
         """Take a text frame that is no data."""
