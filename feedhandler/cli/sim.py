@@ -1,0 +1,5 @@
+"""``feedhandler sim``: the simulated Bybit alone."""
+
+from feedhandler.sim.main import command
+
+__all__ = ["command"]

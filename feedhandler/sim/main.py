@@ -1,0 +1,179 @@
+"""The simulated Bybit as a process: ``python -m feedhandler.sim`` and ``feedhandler sim``."""
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Never
+
+import click
+
+from feedhandler.sim.exchange import Exchange
+from feedhandler.sim.listing import Listing
+from feedhandler.sim.replay import Recording, ReplayError, parse_pace
+from feedhandler.sim.server import PATHS, Gate, Server
+from feedhandler.sim.session import Settings
+
+EXIT_USAGE: Final = 2
+EXIT_CANNOT_START: Final = 3
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@click.command(
+    epilog="Example: feedhandler sim --port 9001, then connect any Bybit client to ws://127.0.0.1:9001/v5/public/linear"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9001, show_default=True, help="Port to listen on; 0 = any free one.")
+@click.option("--listen-fd", type=int, help="Take over this listening TCP socket instead.")
+@click.option("--seed", default=1, show_default=True, help="Equal seeds make equal markets.")
+@click.option("--rate", default=1.0, show_default=True, help="Multiplies the markets' activity; 1.0 is lifelike.")
+@click.option(
+    "--replay",
+    "replays",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Serve recorded frames, one JSON text a line; repeatable.",
+)
+@click.option("--pace", default="real", show_default=True, help="Of the replay: real, fast, or a multiplier as 10x.")
+@click.option(
+    "--settle-s",
+    default=1.0,
+    show_default=True,
+    help="A replay begins when its client has not subscribed further for this long.",
+)
+@click.option(
+    "--symbols",
+    "symbols_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Further listed symbols, one a line.",
+)
+@click.option("--time-factor", default=1.0, show_default=True, help="Multiplies the venue's idle time-outs.")
+@click.option("--truth", is_flag=True, help="Remember the last books for /sim/book.")
+@click.option("--parent-pid", type=int, help="End when this process, our parent, ends.")
+def command(
+    host: str,
+    port: int,
+    listen_fd: int | None,
+    seed: int,
+    rate: float,
+    replays: tuple[Path, ...],
+    pace: str,
+    settle_s: float,
+    symbols_file: Path | None,
+    time_factor: float,
+    truth: bool,
+    parent_pid: int | None,
+) -> None:
+    """Run the simulated Bybit: public V5 streams on loopback, with lifelike markets or recorded frames."""
+    if parent_pid is not None:
+        end_with_parent(parent_pid)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_at_once)
+    if rate <= 0:
+        raise click.BadParameter("must be greater than 0", param_hint="--rate")
+    recording = Recording()
+    try:
+        speed = parse_pace(pace)
+        for path in replays:
+            recording.read(path)
+        symbols = symbols_file.read_text().split() if symbols_file is not None else []
+    except ReplayError as error:
+        _fail(str(error), EXIT_USAGE)
+    except OSError as error:
+        _fail(f"cannot read {symbols_file}: {error.strerror}", EXIT_USAGE)
+    gate = _gate(host, port, listen_fd)
+    exchange = Exchange(Listing(symbols), seed=seed, rate=rate, history=2000 if truth else 0)
+
+    def build() -> Server:
+        return Server(
+            exchange,
+            seed=seed,
+            settings=Settings(time_factor=time_factor),
+            recording=recording,
+            pace=speed,
+            settle_s=settle_s,
+        )
+
+    # What was built so far lives until the end: collections need not look at it again.
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(build, gate))
+
+
+async def _serve(build: Callable[[], Server], gate: Gate) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    server = build()
+    await server.listen(gate)
+    _announce(gate, server.recording)
+    await stopped.wait()
+    server.stop()
+
+
+def _announce(gate: Gate, recording: Recording) -> None:
+    host, port = gate.getsockname()[:2]
+    where = f"{host}:{port}"
+    paths = ",".join(path.rpartition("/")[2] for path in PATHS)
+    replayed = (
+        f", replaying {len(recording.frames)} frames of {len(recording.known)} topics" if recording.frames else ""
+    )
+    click.echo(
+        f"simulated Bybit at ws://{where}/v5/public/{{{paths}}}{replayed}; "
+        f"what clients do: http://{where}/sim/stats, faults to switch on: http://{where}/sim/faults"
+    )
+    sys.stdout.flush()
+
+
+def _gate(host: str, port: int, listen_fd: int | None) -> Gate:
+    """Bind, or take over a socket that was bound for us."""
+    try:
+        if listen_fd is not None:
+            gate = Gate(fileno=listen_fd)
+        else:
+            gate = Gate(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+            gate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            gate.bind((host, port))
+            gate.listen(1024)
+        gate.setblocking(False)
+    except OSError as error:
+        what = f"descriptor {listen_fd}" if listen_fd is not None else f"{host}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            _fail(f"{what} is in use; choose another with --port", EXIT_CANNOT_START)
+        _fail(f"cannot listen on {what}: {error.strerror or error}", EXIT_CANNOT_START)
+    return gate
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        # It ended before we asked.
+        os._exit(0)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - optional: where it cannot exist asyncio's own loop serves
+    except ImportError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _end_at_once(_number: int, _frame: object) -> None:
+    os._exit(0)
+
+
+def _fail(text: str, code: int) -> Never:
+    click.echo(f"feedhandler sim: {text}", err=True)
+    sys.exit(code)

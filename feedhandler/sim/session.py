@@ -1,0 +1,179 @@
+"""One client's subscriptions, and what each of its requests leads to (dossier 3, 9.3). Pure."""
+
+from collections import Counter
+from collections.abc import Collection
+
+import msgspec
+
+from feedhandler.bybit import topics as grammar
+from feedhandler.bybit.products import PRODUCTS, args_characters
+from feedhandler.sim import operations
+from feedhandler.sim.exchange import Exchange
+
+
+class Settings(msgspec.Struct):
+    """How the venue behaves where the dossier leaves it open or a test wants it otherwise; changed while it runs."""
+
+    ack_delay_ms: float = 1.0
+    """Mean delay of an acknowledgement; each draws between half and one and a half times this."""
+    snapshot_first: float = 0.2
+    """How often the first data come before the acknowledgement (dossier 3.5)."""
+    time_factor: float = 1.0
+    """Multiplies the two time-outs below, so that a test need not wait for them."""
+    idle_cut_s: float = 61.0
+    """A connection without subscription and message is cut after this (dossier 2.3)."""
+    silence_cut_s: float = 600.0
+    """A connection without ping is cut after this (dossier 2.3)."""
+    cut_without_ping: str = "quiet"
+    """``quiet``: only where no data were pushed either; ``always``: also where data flow."""
+    option_ping_s: float = 0.0
+    """On option, a connection not pinged for this long is cut (dossier 9.2); 0 = as everywhere."""
+    characters_text: str = operations.DEFAULT_CHARACTERS_TEXT
+    """Words for a breach of the 21,000 characters (nobody has recorded the venue's)."""
+    keeps_characters: bool = False
+    """True: unsubscribing does not give characters back (dossier 12, open question 1)."""
+    write_limit_bytes: int = 16 * 1024 * 1024
+    """A client that leaves more than this unread is cut: the venue skips nothing within a connection (dossier 9.5)."""
+
+
+class Outcome(msgspec.Struct):
+    """What a request led to."""
+
+    op: str
+    reply: bytes
+    added: list[str] = []
+    removed: list[str] = []
+    refused: str = ""
+    """The words of the refusal, topic taken out: what statistics count by."""
+    violations: list[str] = []
+    """Limits that the client broke with this request."""
+
+
+class Session:
+    """The subscriptions of one connection."""
+
+    def __init__(
+        self, product: str, conn_id: str, exchange: Exchange, settings: Settings, recorded: Collection[str] = ()
+    ) -> None:
+        """Begin without subscriptions.
+
+        ``recorded`` are topics of a replayed file: accepted whatever the grammar says.
+        """
+        self.product = product
+        self.conn_id = conn_id
+        self.topics: dict[str, None] = {}
+        """Subscribed, in order."""
+        self.args_characters = 0
+        self.requests = 0
+        self.largest_request_args = 0
+        self.counts: Counter[str] = Counter()
+        """Requests by op."""
+        self._exchange = exchange
+        self._settings = settings
+        self._recorded = recorded
+
+    def handle(self, payload: bytes, now_ns: int) -> Outcome:
+        """Answer one frame of the client."""
+        self.requests += 1
+        try:
+            request = operations.parse(payload)
+        except operations.Undecodable as error:
+            return self._refused(operations.Request("", None, None), str(error), "Failed to decode incoming data")
+        self.counts[request.op] += 1
+        if request.op == "ping":
+            return Outcome("ping", operations.pong(self.product, self.conn_id, request.req_id, now_ns))
+        if request.op not in ("subscribe", "unsubscribe"):
+            return self._refused(request, operations.INVALID_OP, operations.INVALID_OP)
+        args = request.args or []
+        self.largest_request_args = max(self.largest_request_args, len(args))
+        if request.op == "unsubscribe":
+            return self._unsubscribe(request, args)
+        return self._by_topic(request, args) if self.product in operations.BY_TOPIC else self._whole(request, args)
+
+    def _whole(self, request: operations.Request, args: list[str]) -> Outcome:
+        """All or nothing: the first offender rejects the request and is the only one named (dossier 3.4)."""
+        if self.product == "spot" and len(args) > operations.SPOT_ARGS_LIMIT:
+            return self._refused(request, operations.ARGS_SIZE, operations.ARGS_SIZE, "spot_args")
+        if self.args_characters + args_characters(args) > operations.CHARACTERS_LIMIT:
+            return self._refused(request, self._settings.characters_text, "args characters", "args_characters")
+        if not args:
+            return self._refused(request, operations.handler_not_found(""), "error:handler not found")
+        for topic in args:
+            if text := self.refusal(topic):
+                return self._refused(request, text, text.partition(",topic:")[0].partition(" :[")[0])
+        fresh: dict[str, None] = {}
+        for topic in args:
+            if topic in self.topics or topic in fresh:
+                text = operations.already_subscribed(topic)
+                return self._refused(request, text, "error:already subscribed")
+            fresh[topic] = None
+        self._add(args)
+        reply = operations.acknowledge(self.product, request.op, self.conn_id, request.req_id)
+        return Outcome(request.op, reply, added=args)
+
+    def _by_topic(self, request: operations.Request, args: list[str]) -> Outcome:
+        """Each topic for itself (dossier 3.2)."""
+        succeeded: list[str] = []
+        failed: list[str] = []
+        violations: list[str] = []
+        characters = self.args_characters
+        for topic in args:
+            more = args_characters([topic])
+            if len(self.topics) + len(succeeded) >= operations.OPTION_TOPICS_LIMIT:
+                violations.append("option_topics")
+                failed.append(topic)
+            elif characters + more > operations.CHARACTERS_LIMIT:
+                violations.append("args_characters")
+                failed.append(topic)
+            elif topic in self.topics or topic in succeeded or self.refusal(topic):
+                failed.append(topic)
+            else:
+                succeeded.append(topic)
+                characters += more
+        self._add(succeeded)
+        return Outcome(
+            request.op,
+            operations.command_response(self.conn_id, succeeded, failed),
+            added=succeeded,
+            refused="failTopics" if failed else "",
+            violations=sorted(set(violations)),
+        )
+
+    def _unsubscribe(self, request: operations.Request, args: list[str]) -> Outcome:
+        removed = [topic for topic in dict.fromkeys(args) if topic in self.topics]
+        for topic in removed:
+            del self.topics[topic]
+        if not self._settings.keeps_characters:
+            self.args_characters -= args_characters(removed)
+        if self.product in operations.BY_TOPIC:
+            reply = operations.command_response(self.conn_id, args, [])
+        else:
+            reply = operations.acknowledge(self.product, request.op, self.conn_id, request.req_id)
+        return Outcome(request.op, reply, removed=removed)
+
+    def refusal(self, topic: str) -> str:
+        """Return the venue's words against a topic; ``""`` = it is accepted."""
+        if topic in self._recorded:
+            return ""
+        stream_name, symbol = grammar.split(topic)
+        product = PRODUCTS[self.product]
+        stream = product.stream(stream_name)
+        if stream is None:
+            # Option accepts depths and candles that it does not serve, and stays silent (dossier 3.2).
+            is_silent = (
+                self.product == "option"
+                and stream_name.startswith(("orderbook.", "kline."))
+                and self._exchange.instrument("option", symbol) is not None
+            )
+            return "" if is_silent else operations.handler_not_found(topic)
+        if self._exchange.lists(self.product, stream, symbol):
+            return ""
+        return operations.invalid_symbol(topic) if self.product == "spot" else operations.handler_not_found(topic)
+
+    def _add(self, args: list[str]) -> None:
+        self.topics.update(dict.fromkeys(args))
+        self.args_characters += args_characters(args)
+
+    def _refused(self, request: operations.Request, text: str, kind: str, *violations: str) -> Outcome:
+        reply = operations.refuse(self.product, request.op, text, self.conn_id, request.req_id)
+        return Outcome(request.op, reply, refused=kind, violations=list(violations))
