@@ -1,7 +1,9 @@
 """The README says what is true: its commands, its example and its tables."""
 
 import ast
+import itertools
 import json
+import os
 import re
 import struct
 import subprocess
@@ -39,8 +41,8 @@ def rows(heading: str) -> list[list[str]]:
     return table
 
 
-def example() -> str:
-    (found,) = (block for block in blocks("python") if "zmq.SUB" in block)
+def example(word: str = "zmq.SUB") -> str:
+    (found,) = (block for block in blocks("python") if word in block)
     return found
 
 
@@ -93,6 +95,33 @@ def test_example_reads_the_wire_format(tmp_path: Path) -> None:
             finally:
                 strategy.kill()
     assert printed == [f"{subject} 2 8 1700000000 {sequence} {payload}\n" for sequence in (41, 42)]
+
+
+def test_python_example_reads_the_feed_of_the_first_command(tmp_path: Path) -> None:
+    """With the first command running, the Subscriber example prints a book's snapshot and then its deltas."""
+    environment = {**os.environ, "RUNTIME_DIRECTORY": str(tmp_path / "run"), "PYTHONPATH": str(ROOT)}
+    script = tmp_path / "strategy.py"
+    script.write_text(example("feedhandler.Subscriber"))
+    run = [sys.executable, "-m", "feedhandler", *RUN.rpartition("feedhandler ")[2].split()]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(run, cwd=ROOT, env=environment, stdout=log, stderr=log) as feed,
+    ):
+        try:
+            with subprocess.Popen(
+                [sys.executable, str(script)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+            ) as strategy:
+                try:
+                    assert strategy.stdout is not None
+                    printed = (line.split(" ", 2) for line in strategy.stdout)
+                    book = (int(kind) for subject, kind, _ in printed if subject == "linear.orderbook.50.BTCUSDT")
+                    kinds = list(itertools.islice((kind for kind in book if kind != wire.STATUS), 3))
+                finally:
+                    strategy.kill()
+        finally:
+            feed.terminate()
+    assert kinds == [wire.SNAPSHOT, wire.DELTA, wire.DELTA], (tmp_path / "log").read_text()
+    assert feed.returncode == 0
 
 
 def test_header_table_is_the_headers_layout() -> None:
