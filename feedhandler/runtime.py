@@ -39,6 +39,8 @@ class CarriedWorker(msgspec.Struct, kw_only=True):
     """One worker, as a client needs to know it."""
 
     endpoint: str
+    product: str = ""
+    """The venue's product behind the endpoint; ``""`` = not said."""
     addresses: list[str]
     """Where its PUB socket is bound."""
     topics: list[str]

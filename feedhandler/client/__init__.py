@@ -1,1 +1,1 @@
-"""The strategy's side."""
+"""The strategy's side: `subscriber` (sockets and waiting), `truth` and `track` (what is told, pure), `record`."""

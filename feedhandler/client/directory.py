@@ -1,0 +1,67 @@
+"""Watches the feed's directory: the file ``feed.json`` that the supervisor keeps in the runtime directory."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from feedhandler import runtime
+from feedhandler.errors import FeedError
+from feedhandler.runtime import FEED_FILE, FeedDirectory
+
+_decode: Final = msgspec.json.Decoder(FeedDirectory).decode
+
+
+class DirectoryWatch:
+    """The file at ``path``, looked at whenever `poll` is called (2 µs while nothing changes)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.directory: FeedDirectory | None = None
+        self._seen: tuple[int, int, int] | None = None
+
+    def poll(self) -> bool:
+        """Return True where the content is another one now. An unreadable file counts as none."""
+        try:
+            found = self.path.stat()
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen == self._seen:
+                return False
+            directory = _decode(self.path.read_bytes())
+        except (OSError, ValueError):
+            seen, directory = None, None
+        changed = directory != self.directory
+        self._seen, self.directory = seen, directory
+        return changed
+
+    def is_alive(self) -> bool:
+        """Say whether the supervisor that wrote the file lives."""
+        if self.directory is None:
+            return False
+        try:
+            os.kill(self.directory.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True  # somebody else's, but alive
+        return True
+
+
+def feed_file(configuration: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None) -> Path:
+    """Return where ``feed.json`` is: in the runtime directory given, else in the one that a configuration implies.
+
+    Of the configuration only ``runtime.directory`` is read: no secrets, and no complaint about anything else in it.
+    """
+    configured = "" if directory is None else os.fspath(directory)
+    if directory is None and configuration is not None:
+        try:
+            with Path(configuration).open("rb") as file:
+                document = tomllib.load(file)
+        except (OSError, ValueError) as error:
+            raise FeedError(f"cannot read the configuration {os.fspath(configuration)}: {error}") from None
+        table = document.get("runtime", {})
+        found = table.get("directory", "") if isinstance(table, dict) else ""
+        configured = found if isinstance(found, str) else ""
+    return runtime.directory(configured) / FEED_FILE

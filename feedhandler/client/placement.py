@@ -1,0 +1,42 @@
+"""Who carries what, as the feed's directory (``feed.json``) has it. Pure: no I/O, no clock."""
+
+from collections.abc import Iterator
+
+from feedhandler.client.interest import Interest, nearest
+from feedhandler.runtime import FeedDirectory
+
+
+class Placement:
+    """One version of the directory, arranged for look-up."""
+
+    def __init__(self, directory: FeedDirectory) -> None:
+        self._workers = directory.workers
+        self.carried: dict[str, str] = {
+            f"{worker.endpoint}.{topic}": name for name, worker in directory.workers.items() for topic in worker.topics
+        }
+        """Worker by subject."""
+        self.products: dict[str, str] = {worker.endpoint: worker.product for worker in directory.workers.values()}
+        """Product by endpoint; ``""`` where the directory does not say."""
+
+    def links(self, interest: Interest) -> dict[str, tuple[str, str]]:
+        """Return endpoint and address of every worker that may carry what was subscribed to."""
+        return {
+            name: (worker.endpoint, _connectable(worker.addresses))
+            for name, worker in self._workers.items()
+            if worker.addresses and interest.concerns(worker.endpoint)
+        }
+
+    def matching(self, prefix: str) -> Iterator[str]:
+        """Yield the subjects that begin with ``prefix``."""
+        return (subject for subject in self.carried if subject.startswith(prefix))
+
+    def unassigned(self, subject: str) -> str:
+        """Say in words that nobody carries a subject, with the nearest that somebody does."""
+        near = nearest(subject, self.carried)
+        return f"nobody carries {subject}" + (f"; the nearest that is carried: {near}" if near else "")
+
+
+def _connectable(addresses: list[str]) -> str:
+    """Return the one address to connect to: two would bring every record twice. On this machine ipc is the quickest."""
+    chosen = next((address for address in addresses if address.startswith("ipc://")), addresses[0])
+    return chosen.replace("//0.0.0.0:", "//127.0.0.1:").replace("//*:", "//127.0.0.1:")

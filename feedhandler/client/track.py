@@ -1,0 +1,456 @@
+"""What one subject's records say, in order: sequence, epoch, in step or not, state. Pure: no I/O, no clock.
+
+The rule for every client (section "late joiner" of the wire format): hold deltas until a snapshot or image; take an
+image only when not in step; apply what follows its sequence. A worker sends the image number n after record n and
+before record n + 1, but nothing here relies on that: records may be lost, repeated and late.
+"""
+
+from collections import deque
+from typing import Final, Protocol
+
+import msgspec
+
+from feedhandler import wire
+from feedhandler.bybit import topics
+from feedhandler.bybit.products import PRODUCTS, Nature
+from feedhandler.client.record import UNKNOWN, Record, decode_status, local_status
+from feedhandler.wire import DELTA, DOWN, IMAGE, LIVE, REPEATED, RESYNCING, SNAPSHOT, STALE, STATUS, UPDATE
+
+HELD_LIMIT: Final = 4096
+"""Deltas held for a snapshot or image; beyond them the oldest are of no use to anybody."""
+
+_NEVER: Final = 2**64
+"""Above every sequence."""
+
+
+class View(Protocol):
+    """A state kept from a subject's records: a book or a ticker."""
+
+    loaded: bool
+    """It has had its snapshot."""
+
+    def apply(self, record: Record) -> None:
+        """Take the next data record in order."""
+
+    def tell(self, state: str, reason: str) -> None:
+        """Take the subject's state."""
+
+
+class Counters(msgspec.Struct):
+    """What the client did not deliver, or had to mend; each grows by one per record or event."""
+
+    lost: int = 0
+    """Records that were published and never arrived."""
+    gaps: int = 0
+    """Jumps in a subject's sequence."""
+    recovered: int = 0
+    """Subjects brought back in step by an image after they had fallen out."""
+    duplicates: int = 0
+    """Records that came again, or late, and were not delivered."""
+    old_epoch: int = 0
+    """Records of an epoch that is over."""
+    images: int = 0
+    """Images meant for other newcomers: skipped, being in step."""
+    overtaken: int = 0
+    """Deltas held for an image that already contained them, or given up."""
+    discarded: int = 0
+    """Records of a backlog older than ``max_age_s``."""
+    refused: int = 0
+    """Records of another network than the one asked for."""
+    malformed: int = 0
+    """Messages that are not of the wire format."""
+
+
+def keeps_state(topic: str) -> bool:
+    """Guess from its name whether a topic's records are a state (snapshot, deltas) rather than events.
+
+    Only used until the first record shows it by its kind.
+    """
+    name, _ = topics.split(topic)
+    stream = next((found for product in PRODUCTS.values() if (found := product.stream(name)) is not None), None)
+    if stream is None:
+        return name.startswith("orderbook.")
+    return stream.nature in (Nature.BOOK, Nature.MERGED, Nature.LATEST)
+
+
+class Track:
+    """One subject.
+
+    ``next_sequence`` is the number of the record that may be delivered without a second look, 0 while there is none.
+    Everything else goes through `on_record`.
+    """
+
+    __slots__ = (
+        "_counters",
+        "_fallen",
+        "_held",
+        "_latest",
+        "_left_ns",
+        "_outbox",
+        "_replay_to",
+        "_replayed",
+        "_status",
+        "_undelivered",
+        "_whole_from",
+        "epoch",
+        "in_step",
+        "joined",
+        "keeps_state",
+        "last_ns",
+        "link",
+        "next_sequence",
+        "outside",
+        "product",
+        "reason",
+        "sequence",
+        "state",
+        "subject",
+        "view",
+    )
+
+    def __init__(self, subject: str, outbox: deque[Record], counters: Counters) -> None:
+        self.subject = subject
+        self.product = ""
+        self.link: str | None = None
+        """The worker link that its records come from."""
+        self.state = UNKNOWN
+        """As the strategy was last told."""
+        self.reason = ""
+        self.epoch = 0
+        self.sequence = 0
+        """Highest number known to have been published in this epoch."""
+        self.next_sequence = 0
+        self.last_ns = 0
+        """``published_ns`` of the last record that was in order."""
+        self.joined = False
+        """A record of this epoch was seen: what is missing from here on is lost."""
+        self.in_step = False
+        """The strategy's state of this subject is the one at ``sequence``."""
+        topic = subject.partition(".")[2]
+        self.keeps_state = keeps_state(topic)
+        self.outside: tuple[str, str] | None = None
+        """State and reason that the way to the worker imposes, whatever the worker last said."""
+        self.view: View | None = None
+        self._outbox = outbox
+        self._counters = counters
+        self._status: wire.Status | None = None
+        """The worker's own, in this epoch."""
+        self._latest: Record | None = None
+        self._undelivered = False
+        self._fallen = False
+        """Out of step by a loss on our way, which an image mends."""
+        self._held: deque[Record] = deque(maxlen=HELD_LIMIT)
+        self._whole_from = 0
+        """From this number on nothing is missing of what is held: an image just below it can be continued."""
+        self._left_ns = 0
+        """Until when an earlier epoch was followed; 0 = there was none."""
+        self._replayed = 0
+        self._replay_to = _NEVER
+        """Repeated events between these numbers are new to us."""
+
+    @property
+    def is_live(self) -> bool:
+        """The subject is live, and so is the view of it, if one is kept."""
+        return self.state == LIVE and (self.view is None or self.view.loaded)
+
+    @property
+    def is_answered(self) -> bool:
+        """The worker has said in which state the subject is."""
+        return self._status is not None
+
+    @property
+    def needs_recovery(self) -> bool:
+        """Records were lost on our way, and an image would mend it at once."""
+        return self._fallen and self.wants_image
+
+    @property
+    def wants_image(self) -> bool:
+        """Only an image brings this subject, or the view of it, in step: the worker will not send one by itself."""
+        if not self.keeps_state or self._status is None or self._status.state not in (LIVE, STALE):
+            return False
+        return not self.in_step or (self.view is not None and not self.view.loaded)
+
+    # Records.
+
+    def on_record(self, record: Record, now_ns: int) -> None:
+        """Take a record of kinds 1 to 4 that is not simply the next one."""
+        if record.epoch != self.epoch:
+            if record.epoch < self.epoch:
+                self._counters.old_epoch += 1
+                return
+            self._enter_epoch(record.epoch)
+        self.outside = None  # the record is here: so is the way to its worker
+        self.next_sequence = 0
+        if record.kind == STATUS:
+            self._on_status(record, now_ns)
+        elif record.kind == SNAPSHOT and record.flags & (IMAGE | REPEATED):
+            self._on_image(record, now_ns)
+        elif record.flags & REPEATED:
+            self._on_repeated(record)
+        else:
+            self._on_data(record, now_ns)
+        self._settle(now_ns)
+
+    def _on_data(self, record: Record, now_ns: int) -> None:
+        if record.kind == UPDATE:
+            self.keeps_state = False
+        elif record.kind == SNAPSHOT:
+            self.keeps_state = True
+        if self.joined and record.sequence <= self.sequence:
+            self._counters.duplicates += 1
+            return
+        if not self.joined:
+            self._join(record.sequence - 1)
+        self._miss(record.sequence - 1, record, now_ns)
+        self.sequence = record.sequence
+        if record.kind == DELTA and self.keeps_state and not self.in_step:
+            self._hold(record)
+            return
+        if self.keeps_state:
+            self._come_in_step()
+        self._settle(now_ns)
+        self._deliver(record)
+
+    def _on_image(self, record: Record, now_ns: int) -> None:
+        self.keeps_state = True
+        if self.in_step and record.sequence <= self.sequence:
+            if self.view is not None and not self.view.loaded and record.sequence == self.sequence:
+                self.view.apply(record)
+            self._counters.images += 1
+            return
+        if not self.joined:
+            self._join(record.sequence)
+        if self.in_step:
+            self._miss(record.sequence, record, now_ns)
+        # An image older than what is known to exist helps only where everything after it is held.
+        if record.sequence + 1 < self._whole_from:
+            self._counters.images += 1
+            return
+        held = [delta for delta in self._held if delta.sequence > record.sequence]
+        self._counters.overtaken += len(self._held) - len(held)
+        self.sequence = max(self.sequence, record.sequence)
+        self._come_in_step()
+        self._settle(now_ns)
+        self._deliver(record)
+        for delta in held:
+            self._deliver(delta)
+
+    def _on_repeated(self, record: Record) -> None:
+        """Events kept for a newcomer; another newcomer's are known here already."""
+        if self.keeps_state or not self._replayed < record.sequence <= self._replay_to:
+            self._counters.duplicates += 1
+            return
+        self._replayed = record.sequence
+        self._outbox.append(record)
+
+    def _on_status(self, record: Record, now_ns: int) -> None:
+        status = decode_status(record.payload)
+        repeated = bool(record.flags & REPEATED)
+        if self.joined and (record.sequence < self.sequence or (record.sequence == self.sequence and not repeated)):
+            self._counters.duplicates += 1
+            return
+        # A new status takes a number of its own; a repeated one carries the number of the last record.
+        before = record.sequence if repeated else record.sequence - 1
+        if not self.joined:
+            self._join(before)
+        self._miss(before, record, now_ns)
+        self.sequence = record.sequence
+        self._status = status
+        if status.state not in (LIVE, STALE):
+            # The next data record of a state is a snapshot: nothing that is held will be continued.
+            self._fall_out()
+            self._fallen = False
+        self._latest = record
+        self._undelivered = not repeated or status.state != self.state
+        if status.state == LIVE:
+            self.last_ns = record.published_ns
+
+    # Steps.
+
+    def _enter_epoch(self, epoch: int) -> None:
+        # Several epochs may pass before one is live.
+        self._left_ns = self._left_ns or self.last_ns
+        self.epoch = epoch
+        self.joined = False
+        self.sequence = 0
+        self._status = None
+        self._latest = None
+        self._undelivered = False
+        self._replayed = 0
+        self._replay_to = _NEVER
+        self._fall_out()
+
+    def _join(self, sequence: int) -> None:
+        """Begin after record ``sequence``: what came before was not ours to lose."""
+        self.joined = True
+        self.sequence = sequence
+        self._replay_to = sequence
+        self._whole_from = sequence + 1
+
+    def _miss(self, up_to: int, record: Record, now_ns: int) -> None:
+        """``record`` proves that the numbers up to ``up_to`` were published; say what is missing."""
+        lost = up_to - self.sequence
+        if lost <= 0:
+            return
+        self._counters.gaps += 1
+        self._counters.lost += lost
+        # What is held leads nowhere now, and events kept by the worker may fill the hole.
+        self._fall_out()
+        self._replayed, self._replay_to = self.sequence, up_to
+        self.sequence = up_to
+        self._whole_from = up_to + 1
+        # A snapshot that shows a hole also fills it.
+        self._fallen = self.keeps_state and record.kind != SNAPSHOT
+        state = RESYNCING if self._fallen and self.state in (LIVE, STALE) else self.state
+        self._tell(
+            state,
+            f"{lost} record{'s' if lost > 1 else ''} lost between the worker and this program",
+            now_ns,
+            blind_from_ns=self.last_ns,
+            blind_to_ns=record.published_ns,
+            lost=lost,
+            recoverable=self.keeps_state,
+        )
+
+    def _hold(self, delta: Record) -> None:
+        if len(self._held) == HELD_LIMIT:
+            self._counters.overtaken += 1
+            self._whole_from = self._held[0].sequence + 1
+        self._held.append(delta)
+
+    def _fall_out(self) -> None:
+        self.in_step = False
+        self._counters.overtaken += len(self._held)
+        self._held.clear()
+        self._whole_from = self.sequence + 1
+
+    def _come_in_step(self) -> None:
+        if self._fallen:
+            self._counters.recovered += 1
+            self._fallen = False
+        self.in_step = True
+        self._held.clear()
+
+    def _deliver(self, record: Record) -> None:
+        self.last_ns = record.published_ns
+        if self.view is not None:
+            self.view.apply(record)
+        self._outbox.append(record)
+
+    # State.
+
+    def impose(self, state: str, reason: str, now_ns: int) -> None:
+        """The way to the worker decides: down, unassigned, unknown, rejected."""
+        if self.outside == (state, reason):
+            return
+        self.outside = (state, reason)
+        self.next_sequence = 0
+        self._tell(state, reason, now_ns)
+
+    def release(self, now_ns: int) -> None:
+        """The way to the worker is open again, and was never broken."""
+        self.outside = None
+        self._settle(now_ns)
+
+    def skip(self, record: Record) -> None:
+        """Note a record of a stale backlog: thrown away unread, its number known."""
+        if record.epoch > self.epoch:
+            self._enter_epoch(record.epoch)
+        if record.epoch == self.epoch:
+            self.joined = True
+            self.sequence = max(self.sequence, record.sequence)
+
+    def end_skipping(self, skipped: int, reason: str, now_ns: int) -> None:
+        """Say what was thrown away, and begin anew with the worker's next answer."""
+        self._status = None
+        self._latest = None
+        self._undelivered = False
+        self._fall_out()
+        self._replay_to = 0
+        self.next_sequence = 0
+        self._tell(
+            RESYNCING,
+            reason,
+            now_ns,
+            blind_from_ns=self.last_ns,
+            blind_to_ns=now_ns,
+            lost=skipped,
+            recoverable=self.keeps_state,
+        )
+
+    def _settle(self, now_ns: int) -> None:
+        """Tell the strategy if its state is another one now, and open the short way for the next record."""
+        state = self._effective()
+        if self._latest is not None and self._undelivered and self._status is not None and state == self._status.state:
+            self._undelivered = False
+            self.state, self.reason = state, self._status.reason
+            self._outbox.append(self._latest)
+            self._tell_view()
+            self._tell_hole_between_epochs(now_ns)
+        elif state != self.state:
+            reason = "delivery goes on" if state in (LIVE, STALE) else f"epoch {self.epoch} began"
+            self._tell(state, reason, now_ns)
+        whole = self.joined and self.outside is None and (self.in_step or not self.keeps_state)
+        self.next_sequence = self.sequence + 1 if whole and self._status is not None else 0
+
+    def _effective(self) -> str:
+        if self.outside is not None:
+            return self.outside[0]
+        told = RESYNCING if self.state in (LIVE, STALE) else self.state
+        if self._status is None:
+            return told
+        state = self._status.state
+        # A state is live for the strategy when it has it, not when the worker does.
+        return told if self.keeps_state and not self.in_step and state in (LIVE, STALE) else state
+
+    def _tell_hole_between_epochs(self, now_ns: int) -> None:
+        """Sequences of two epochs do not compare: where the worker knows no hole, say from when to when we were blind."""
+        status = self._status
+        if self.keeps_state or not self._left_ns or status is None or status.state != LIVE:
+            return
+        left_ns, self._left_ns = self._left_ns, 0
+        if status.blind_from_ns is msgspec.UNSET:
+            self._tell(
+                LIVE,
+                "another epoch began: what happened in between was not seen",
+                now_ns,
+                blind_from_ns=left_ns,
+                blind_to_ns=status.since_ns,
+                lost=None,
+                recoverable=False,
+            )
+
+    def _tell(
+        self,
+        state: str,
+        reason: str,
+        now_ns: int,
+        *,
+        blind_from_ns: int | msgspec.UnsetType = msgspec.UNSET,
+        blind_to_ns: int | msgspec.UnsetType = msgspec.UNSET,
+        lost: int | msgspec.UnsetType | None = msgspec.UNSET,
+        recoverable: bool | msgspec.UnsetType = msgspec.UNSET,
+    ) -> None:
+        """Make a status of our own, in the worker's form."""
+        last = self._status
+        down = state == DOWN
+        status = wire.Status(
+            state=state,
+            reason=reason,
+            since_ns=now_ns,
+            worker=self.link or (last.worker if last is not None else ""),
+            network=last.network if last is not None else "",
+            lines_up=0 if down or last is None else last.lines_up,
+            lines=last.lines if last is not None else 0,
+            blind_from_ns=blind_from_ns,
+            blind_to_ns=blind_to_ns,
+            lost=lost,
+            recoverable=recoverable,
+        )
+        self.state, self.reason = state, reason
+        self._outbox.append(local_status(self.subject, self.product, self.epoch, self.sequence, status, now_ns))
+        self._tell_view()
+
+    def _tell_view(self) -> None:
+        if self.view is not None:
+            self.view.tell(self.state, self.reason)

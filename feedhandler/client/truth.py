@@ -1,0 +1,516 @@
+"""What a strategy is told, and when: every subject, every way to a worker, every subscription. Pure.
+
+Messages and events go in, with the time; records come out (`Truth.outbox`, or at once from `Truth.on_message`), and
+what must be done to the sockets (`Truth.actions`).
+"""
+
+import struct
+from collections import deque
+from collections.abc import Container, Iterable
+from typing import Final
+
+import msgspec
+
+from feedhandler import wire
+from feedhandler.client.interest import Interest, concerns, endpoint_of, is_control, is_prefix, nearest
+from feedhandler.client.placement import Placement
+from feedhandler.client.record import UNASSIGNED, UNKNOWN, Record, decode_status
+from feedhandler.client.track import Counters, Track
+from feedhandler.runtime import FeedDirectory
+from feedhandler.wire import DOWN, ENDED, IMAGE, REJECTED, REPEATED, SIMULATED, STATUS
+
+SILENCE_S: Final = 2.9
+"""A worker heard nothing of for this long is down. Heartbeats come once a second: the third would be due now."""
+NO_FEED_S: Final = 1.0
+"""How long a feed may be missing before it is said: one that is being restarted is not missing."""
+ANSWER_S: Final = 1.0
+"""A worker answers a subscription within its pacing of 100 ms or so; asked again after this, doubled each time."""
+ANSWER_CAP_S: Final = 10.0
+_UNANSWERED_ATTEMPTS: Final = 2
+"""Unanswered for this many requests, a subject is not known to the worker."""
+
+_LINK_UP: Final = "up"
+_LINK_CONNECTING: Final = "connecting"
+_LINK_LOST: Final = "lost"
+_LINK_SILENT: Final = "silent"
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Connect to a worker."""
+
+    link: str
+    address: str
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close the connection to a worker."""
+
+    link: str
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    """Tell a worker of a filter."""
+
+    link: str
+    filter: bytes
+
+
+class Unsubscribe(msgspec.Struct, frozen=True):
+    """Take a filter back."""
+
+    link: str
+    filter: bytes
+
+
+Action = Open | Close | Subscribe | Unsubscribe
+
+_unpack: Final = wire.HEADER.unpack_from
+_PAYLOAD: Final = 1 + wire.HEADER.size
+_decode_heartbeat: Final = msgspec.json.Decoder(wire.Heartbeat).decode
+
+
+class Link:
+    """The way to one worker."""
+
+    __slots__ = (
+        "address",
+        "discard_before_ns",
+        "endpoint",
+        "filters",
+        "heard_s",
+        "name",
+        "network",
+        "skipped",
+        "state",
+    )
+
+    def __init__(self, name: str, endpoint: str, address: str, now_s: float) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        """``""`` where the client was only given an address."""
+        self.address = address
+        self.state = _LINK_CONNECTING
+        self.heard_s = now_s
+        self.filters: set[bytes] = set()
+        """What it was told."""
+        self.network: str | None = None
+        """As the worker says; None until it does."""
+        self.discard_before_ns = 0
+        self.skipped: dict[Track, int] = {}
+        """Records thrown away of the stale backlog, by subject."""
+
+
+def _named(link: Link) -> str:
+    return f"worker {link.name} at {link.address}" if link.endpoint else f"the worker at {link.address}"
+
+
+class _Request(msgspec.Struct):
+    """An answer that is waited for."""
+
+    attempts: int = 0
+    due_s: float = 0.0
+
+
+class Truth:
+    """Everything a subscriber knows.
+
+    ``where`` names the feed for messages (the path of ``feed.json``, or the addresses). ``network``: data of any other
+    is refused. ``max_age_s``: a backlog older than this is thrown away.
+    """
+
+    def __init__(self, where: str, *, network: str | None = None, max_age_s: float | None = None) -> None:
+        self.outbox: deque[Record] = deque()
+        """Records to hand out, in order, before anything that comes later."""
+        self.actions: list[Action] = []
+        """To be carried out in order."""
+        self.counters = Counters()
+        self.links: dict[str, Link] = {}
+        self.interest = Interest()
+        self._where = where
+        self._network = network
+        self._max_age_ns = int(max_age_s * 1e9) if max_age_s is not None else None
+        self._tracks: dict[bytes, Track] = {}
+        self._prefix_tracks: dict[str, Track] = {}
+        """Stand for prefixes that match nothing that is carried."""
+        self._placement: Placement | None = None
+        self._alive = False
+        """The directory is there, and its supervisor lives."""
+        self._fixed = False
+        """The addresses were given: there is no directory."""
+        self._feed_seen_s: float | None = None
+        self._requests: dict[Track, _Request] = {}
+        self._now_ns = 0
+        self._now_s = 0.0
+        self._oldest_ns = 0
+        # Flags that need a second look.
+        self._special = IMAGE | REPEATED | (SIMULATED if network not in (None, "sim") else 0)
+
+    # Time.
+
+    def advance(self, now_ns: int, now_s: float) -> None:
+        """Set the time: Unix ns for what is stamped, a monotonic clock's s for deadlines."""
+        self._now_ns = now_ns
+        self._now_s = now_s
+        if self._max_age_ns is not None:
+            self._oldest_ns = now_ns - self._max_age_ns
+
+    def tick(self, busy: Container[str]) -> None:
+        """Judge silence and unanswered requests; ``busy`` are the workers of whom not everything was read yet."""
+        gone = self._feed_is_gone()
+        for link in self.links.values():
+            if link.name in busy or gone:
+                continue
+            if link.state in (_LINK_UP, _LINK_CONNECTING) and self._now_s - link.heard_s > SILENCE_S:
+                never = link.state == _LINK_CONNECTING
+                link.state = _LINK_LOST if never else _LINK_SILENT
+                what = "no connection to" if never else "no heartbeat from"
+                self._lose(link, f"{what} {_named(link)} for {SILENCE_S:g} s")
+        if gone:
+            for track in (*self._tracks.values(), *self._prefix_tracks.values()):
+                track.impose(UNKNOWN, f"no feed at {self._where}", self._now_ns)
+        for track, request in list(self._requests.items()):
+            self._pursue(track, request)
+
+    def _feed_is_gone(self) -> bool:
+        heard = any(link.state == _LINK_UP for link in self.links.values())
+        if self._fixed or self._alive or heard or self._feed_seen_s is None:
+            self._feed_seen_s = self._now_s
+        return self._now_s - self._feed_seen_s > NO_FEED_S
+
+    # Messages.
+
+    def on_message(self, link: Link, message: bytes) -> Record | None:
+        """Take a message; return its record where that is all there is to it, else see `outbox`."""
+        zero = message.find(b"\0")
+        try:
+            track = self._tracks[message[:zero]]
+            version, kind, flags, line, epoch, sequence, received_ns, published_ns = _unpack(message, zero + 1)
+        except (KeyError, struct.error):
+            self._on_first(link, message)
+            return None
+        record = Record(
+            track.subject,
+            kind,
+            flags,
+            line,
+            epoch,
+            sequence,
+            received_ns,
+            published_ns,
+            message[zero + _PAYLOAD :],
+            track.product,
+        )
+        if (
+            sequence == track.next_sequence
+            and epoch == track.epoch
+            and kind < STATUS
+            and version == wire.VERSION
+            and not flags & self._special
+            and published_ns >= self._oldest_ns
+        ):
+            track.sequence = sequence
+            track.next_sequence = sequence + 1
+            track.last_ns = published_ns
+            if track.view is not None:
+                track.view.apply(record)
+            return record
+        if version != wire.VERSION:
+            self._on_first(link, message)
+        else:
+            self._on_record(link, track, record)
+        return None
+
+    def _on_first(self, link: Link, message: bytes) -> None:
+        """A subject not met before, a heartbeat or notice, or a message that is not of the format."""
+        try:
+            parsed = wire.parse(message)
+        except wire.WireError as error:
+            self.counters.malformed += 1
+            self.malformed = str(error)
+            return
+        record = Record(*parsed, product=self._product(parsed.subject))
+        if record.kind > STATUS:
+            if record.kind == wire.HEARTBEAT and self._network is not None:
+                link.network = _decode_heartbeat(record.payload).network
+            if self.interest.matches(record.subject):
+                self.outbox.append(record)
+        elif self.interest.matches(record.subject):
+            self._on_record(link, self._track(record.subject), record)
+
+    malformed = ""
+    """Why the last malformed message was none."""
+
+    def _on_record(self, link: Link, track: Track, record: Record) -> None:
+        if self._network is not None and self._refuses(link, track, record):
+            return
+        if link.discard_before_ns or record.published_ns < self._oldest_ns:
+            if not link.discard_before_ns:
+                # Not only what is too old: a strategy that far behind would be at the edge of its age ever after.
+                link.discard_before_ns = self._now_ns
+            if record.published_ns < link.discard_before_ns:
+                self.counters.discarded += 1
+                link.skipped[track] = link.skipped.get(track, 0) + 1
+                track.skip(record)
+                return
+            self._end_discarding(link)
+        track.link = link.name
+        track.on_record(record, self._now_ns)
+        if track.needs_recovery:
+            if track not in self._requests:
+                self._ask(track, _Request())
+        elif track.wants_image or not track.is_answered:
+            self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
+
+    def _refuses(self, link: Link, track: Track, record: Record) -> bool:
+        """Say whether a record is of another network than asked for, or of one not known yet."""
+        if record.kind == STATUS:
+            link.network = decode_status(record.payload).network
+        if record.flags & SIMULATED and self._network != "sim":
+            said = "simulated or replayed data"
+        elif link.network is None:
+            self.counters.refused += 1  # the worker's answer, on its way, will say
+            return True
+        elif link.network != self._network:
+            said = f"data of network {link.network}"
+        else:
+            return False
+        self.counters.refused += 1
+        track.link = link.name
+        track.impose(REJECTED, f"{said} refused: this subscriber takes {self._network} only", self._now_ns)
+        return True
+
+    def _end_discarding(self, link: Link) -> None:
+        link.discard_before_ns = 0
+        skipped, link.skipped = link.skipped, {}
+        for track, count in skipped.items():
+            age = f"{(self._max_age_ns or 0) / 1e9:g} s"
+            track.end_skipping(count, f"{count} records of a backlog older than {age} thrown away", self._now_ns)
+            self._ask(track, _Request())
+
+    # Links.
+
+    def on_heard(self, link: Link) -> None:
+        """Something came from a worker since the last time."""
+        link.heard_s = self._now_s
+        if link.state == _LINK_SILENT:
+            link.state = _LINK_UP
+            for track in self._tracks.values():
+                if track.link == link.name and track.outside is not None and track.outside[0] == DOWN:
+                    track.release(self._now_ns)
+        elif link.state != _LINK_UP:
+            link.state = _LINK_UP
+
+    def on_drained(self, link: Link) -> None:
+        """Everything that came from a worker has been taken in."""
+        if link.skipped:
+            self._end_discarding(link)
+
+    def on_connected(self, link: Link) -> None:
+        """The connection to a worker stands; ZeroMQ has told it all filters again."""
+        link.state = _LINK_UP
+        link.heard_s = self._now_s
+
+    def on_disconnected(self, link: Link) -> None:
+        """The connection to a worker broke."""
+        if link.state in (_LINK_UP, _LINK_SILENT):
+            link.state = _LINK_LOST
+            link.network = None
+            self._lose(link, f"connection to {_named(link)} lost")
+
+    def _lose(self, link: Link, reason: str) -> None:
+        for track in self._tracks.values():
+            if track.link == link.name and track.state not in (ENDED, UNASSIGNED):
+                track.impose(DOWN, reason, self._now_ns)
+                # Its records end this; where none come although the connection stands again, it is asked for.
+                self._requests[track] = _Request(0, self._now_s + ANSWER_S)
+
+    # What the strategy wants.
+
+    def subscribe(self, text: str) -> None:
+        """Take a subject or prefix up; raise `SubjectError` where it cannot be meant."""
+        added = self.interest.add(text)
+        if added is None:
+            return
+        self._open_links()
+        for link in self.links.values():
+            self._tell(link, added)
+            if self._fixed and (endpoint := endpoint_of(text)):
+                self._tell(link, f"{endpoint}.heartbeat.".encode())
+        if is_prefix(text):
+            self._expand(text)
+        elif not is_control(text):
+            self._place(self._track(text))
+
+    def unsubscribe(self, text: str) -> None:
+        """Give a subject or prefix up."""
+        removed = self.interest.remove(text)
+        if removed is None:
+            return
+        for link in self.links.values():
+            self._untell(link, removed)
+        self._prefix_tracks.pop(text, None)
+        for key, track in list(self._tracks.items()):
+            if not self.interest.matches(track.subject):
+                del self._tracks[key]
+                self._requests.pop(track, None)
+                self._end_asking(track)
+
+    def track(self, subject: str) -> Track | None:
+        """Return what is known of a subject, None where it was never asked for."""
+        return self._tracks.get(subject.encode()) or self._prefix_tracks.get(subject)
+
+    def tracks(self) -> list[Track]:
+        """Return every subject known, and every prefix that matches nothing."""
+        return [*self._tracks.values(), *self._prefix_tracks.values()]
+
+    def _track(self, subject: str) -> Track:
+        track = self._tracks.get(subject.encode())
+        if track is None:
+            track = self._tracks[subject.encode()] = Track(subject, self.outbox, self.counters)
+            track.product = self._product(subject)
+            for prefix in [prefix for prefix in self._prefix_tracks if subject.startswith(prefix.removesuffix("*"))]:
+                del self._prefix_tracks[prefix]
+            self._requests[track] = _Request(0, self._now_s + ANSWER_S)
+        return track
+
+    def _product(self, subject: str) -> str:
+        return self._placement.products.get(endpoint_of(subject), "") if self._placement is not None else ""
+
+    # Asking for answers.
+
+    def request_image(self, track: Track) -> None:
+        """Ask for an image of a subject that is in step, for a view that came later."""
+        self._ask(track, _Request())
+
+    def _ask(self, track: Track, request: _Request) -> None:
+        """Ask the worker anew for one subject: its status and its image."""
+        self._requests[track] = request
+        request.due_s = self._now_s + min(ANSWER_S * 2**request.attempts, ANSWER_CAP_S)
+        request.attempts += 1
+        exact = wire.prefix(track.subject)
+        for link in self._links_of(track):
+            self._untell(link, exact)
+            self._tell(link, exact)
+
+    def _end_asking(self, track: Track) -> None:
+        """Take the filter back that was only there to ask for a subject which a prefix matches."""
+        if track.subject not in self.interest.filters:
+            for link in self.links.values():
+                self._untell(link, wire.prefix(track.subject))
+
+    def _pursue(self, track: Track, request: _Request) -> None:
+        if track.outside is None and track.is_answered and not track.wants_image:
+            del self._requests[track]
+            self._end_asking(track)
+            return
+        if self._now_s < request.due_s or not any(link.state == _LINK_UP for link in self._links_of(track)):
+            return
+        if track.outside is not None and track.outside[0] != DOWN:
+            return
+        if not track.is_answered and request.attempts >= _UNANSWERED_ATTEMPTS:
+            if self._fixed:
+                track.impose(UNASSIGNED, self._unanswered(track.subject), self._now_ns)
+            else:
+                track.impose(UNKNOWN, f"worker {track.link} does not answer for {track.subject}", self._now_ns)
+            request.due_s = self._now_s + ANSWER_CAP_S
+            return
+        self._ask(track, request)
+
+    def _unanswered(self, subject: str) -> str:
+        near = nearest(subject, (track.subject for track in self._tracks.values() if track.is_answered))
+        return f"nobody at {self._where} carries {subject}" + (f"; the nearest seen: {near}" if near else "")
+
+    def _links_of(self, track: Track) -> Iterable[Link]:
+        if track.link is not None:
+            link = self.links.get(track.link)
+            return (link,) if link is not None else ()
+        endpoint = endpoint_of(track.subject)
+        return [link for link in self.links.values() if not link.endpoint or link.endpoint == endpoint]
+
+    def _tell(self, link: Link, zmq_filter: bytes) -> None:
+        if zmq_filter not in link.filters and concerns(zmq_filter, link.endpoint):
+            link.filters.add(zmq_filter)
+            self.actions.append(Subscribe(link.name, zmq_filter))
+
+    def _untell(self, link: Link, zmq_filter: bytes) -> None:
+        if zmq_filter in link.filters:
+            link.filters.remove(zmq_filter)
+            self.actions.append(Unsubscribe(link.name, zmq_filter))
+
+    # Where the workers are.
+
+    def set_addresses(self, addresses: Iterable[str]) -> None:
+        """Connect to these and no others: there is no directory."""
+        self._fixed = True
+        for address in addresses:
+            self._open(address, "", address)
+
+    def set_directory(self, directory: FeedDirectory | None, *, alive: bool) -> None:
+        """Take the feed's directory as it now is, None while there is none; ``alive`` says if its supervisor is.
+
+        A supervisor that seems dead may live in another process namespace, so its workers are tried all the same.
+        """
+        self._alive = alive
+        self._placement = Placement(directory) if directory is not None else None
+        if self._placement is None:
+            return
+        self._open_links()
+        for track in self._tracks.values():
+            track.product = self._product(track.subject)
+            self._place(track)
+        for text in self.interest.filters:
+            if is_prefix(text):
+                self._expand(text)
+
+    def _open_links(self) -> None:
+        if self._placement is None:
+            return
+        wanted = self._placement.links(self.interest)
+        for link in list(self.links.values()):
+            if link.name not in wanted or wanted[link.name] != (link.endpoint, link.address):
+                self._end_discarding(link)
+                self._lose(link, f"worker {link.name} left {link.address}")
+                del self.links[link.name]
+                self.actions.append(Close(link.name))
+        for name, (endpoint, address) in wanted.items():
+            if name not in self.links:
+                self._open(name, endpoint, address)
+
+    def _open(self, name: str, endpoint: str, address: str) -> None:
+        link = self.links[name] = Link(name, endpoint, address, self._now_s)
+        self.actions.append(Open(name, address))
+        if endpoint:
+            self._tell(link, wire.prefix(f"{endpoint}.heartbeat.{name}"))
+        for zmq_filter in self.interest.filters.values():
+            self._tell(link, zmq_filter)
+
+    def _place(self, track: Track) -> None:
+        """Hold a subject against the directory."""
+        if self._fixed:
+            if len(self.links) == 1:
+                (track.link,) = self.links
+            return
+        if self._placement is None:
+            return
+        worker = self._placement.carried.get(track.subject)
+        if worker is not None:
+            track.link = worker
+            if self._alive and track.outside is not None and track.outside[0] in (UNKNOWN, UNASSIGNED):
+                track.release(self._now_ns)
+        elif not track.is_answered or track.state in (ENDED, DOWN):
+            track.impose(UNASSIGNED, self._placement.unassigned(track.subject), self._now_ns)
+
+    def _expand(self, text: str) -> None:
+        """Follow every subject that a prefix matches from the start, so that none is missed in silence."""
+        if self._placement is None:
+            if not self._fixed:
+                self._prefix_tracks.setdefault(text, Track(text, self.outbox, self.counters))
+            return
+        found = False
+        for subject in self._placement.matching(text.removesuffix("*")):
+            found = True
+            self._place(self._track(subject))
+        if found or is_control(text):
+            return
+        track = self._prefix_tracks.setdefault(text, Track(text, self.outbox, self.counters))
+        track.impose(UNASSIGNED, f"nothing that is carried begins with {text.removesuffix('*')}", self._now_ns)
