@@ -141,9 +141,9 @@ class Book(Publication):
             self.history.add(Push(self.update_id, changed_bids, changed_asks))
         return [self._message("delta", now_ns, changed_bids, changed_asks)]
 
-    def restart(self, now_ns: int) -> list[bytes]:
-        """Begin counting at 1, as after a restart of the venue's service: a snapshot (dossier 5.1)."""
-        self.update_id = 1
+    def restart(self, now_ns: int, update_id: int = 1) -> list[bytes]:
+        """Begin counting again, at 1 as after a restart of the venue's service: a snapshot (dossier 5.1)."""
+        self.update_id = update_id
         self._settle(self._window(self.market.bids), self._window(self.market.asks))
         self.history = None
         self._remember_start()
@@ -157,6 +157,17 @@ class Book(Publication):
         self._settle(bids, asks)
         if self.history is not None:
             self.history.add(Push(self.update_id, *changes))
+        return [self.snapshot(now_ns)]
+
+    def blank(self, now_ns: int, *, keeps_asks: bool) -> list[bytes]:
+        """Send a snapshot without bids, and without asks unless kept; the next delta brings them back (dossier 9.5)."""
+        changed_bids: dict[int, Sizes | None] = dict.fromkeys(self.bids)
+        changed_asks: dict[int, Sizes | None] = {} if keeps_asks else dict.fromkeys(self.asks)
+        self.update_id += 1
+        self._settle({}, self.asks if keeps_asks else {})
+        self._seen = (-1, -1)
+        if self.history is not None:
+            self.history.add(Push(self.update_id, changed_bids, changed_asks))
         return [self.snapshot(now_ns)]
 
     def level_text(self, side: Side, key: int, sizes: Sizes | None) -> str:

@@ -7,11 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from feedhandler.sim.frames import frame
+from feedhandler.sim.frames import CLOSE, frame
 from feedhandler.sim.replay import Cursor
 from feedhandler.sim.session import Outcome, Session
+from feedhandler.sim.tampering import Wire
 
 if TYPE_CHECKING:
     from feedhandler.sim.server import Server
@@ -20,6 +21,13 @@ _BLOBS_PER_TURN: Final = 16
 """Blobs of a fast replay written before other connections get their turn."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with time 0: closing sends RST instead of FIN."""
+
+
+def reset(transport: WSTransport) -> None:
+    """End a socket with RST."""
+    raw = transport.underlying_transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    transport.disconnect(graceful=False)
 
 
 class Connection(WSListener):
@@ -44,6 +52,9 @@ class Connection(WSListener):
         self.settling: asyncio.TimerHandle | None = None
         self.answers: deque[Outcome] = deque()
         """What waits for its acknowledgement, in the order of the requests."""
+        self.answer_due_s = 0.0
+        self.slipping: dict[str, int] = {}
+        """Topics unsubscribed of which some more frames will slip out, and how many."""
         self._server = server
         self._loop = server.loop
         self._transport: WSTransport | None = None
@@ -51,6 +62,9 @@ class Connection(WSListener):
         self._message = bytearray()
         self._began_ns: dict[Cursor, int] = {}
         self._turns: set[Cursor] = set()
+        self._delayed: deque[tuple[float, bytes]] = deque()
+        self._is_cut = False
+        """True after half a frame: nothing may follow it."""
 
     # -- what picows calls --------------------------------------------------------------------------------------------
 
@@ -99,8 +113,38 @@ class Connection(WSListener):
     # -- sending ------------------------------------------------------------------------------------------------------
 
     def queue(self, framed: bytes) -> None:
-        """Add frames to the next write."""
+        """Add a data frame to the next write."""
         self._outbox.append(framed)
+        self.frames_sent += 1
+
+    def put(self, wire: Wire) -> None:
+        """Send a frame that a fault has had its hands on."""
+        if wire.delay_ms or self._delayed:
+            # What comes after a delayed frame waits behind it: a line that is slow, not one that loses order.
+            due_s = max(self._loop.time() + wire.delay_ms / 1000, self._delayed[-1][0] if self._delayed else 0.0)
+            if not self._delayed:
+                self._loop.call_at(due_s, self._let_go)
+            self._delayed.append((due_s, wire.framed))
+            return
+        if wire.segment_bytes:
+            self._write_segments(wire.framed, wire.segment_bytes)
+        else:
+            self._outbox.append(wire.framed)
+        self.frames_sent += 1
+        if wire.is_last:
+            self.flush()
+            self._is_cut = True
+            # The half frame must be on its way before the reset, or it would be thrown away with the buffers.
+            self._loop.call_later(0.02, self.reset)
+
+    def _let_go(self) -> None:
+        # Half a millisecond of grace: the loop's timers may fire early.
+        now_s = self._loop.time() + 0.0005
+        while self._delayed and self._delayed[0][0] <= now_s:
+            self.queue(self._delayed.popleft()[1])
+        self.flush()
+        if self._delayed and self.is_open:
+            self._loop.call_at(self._delayed[0][0], self._let_go)
 
     def send(self, payload: bytes) -> None:
         """Send one text message now, after what is queued."""
@@ -111,7 +155,7 @@ class Connection(WSListener):
     def flush(self) -> None:
         """Write everything queued, in one piece; cut the client off if it has left too much unread."""
         outbox, self._outbox = self._outbox, []
-        if not self.is_open or self._transport is None or not outbox:
+        if not self.is_open or self._is_cut or self._transport is None or not outbox:
             return
         transport = self._transport.underlying_transport
         transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
@@ -119,15 +163,13 @@ class Connection(WSListener):
             self._server.counts["slow_consumers_cut"] += 1
             self.abort()
 
-    def write_pieces(self, data: bytes, piece_bytes: int) -> None:
-        """Write ``data`` in TCP segments of ``piece_bytes`` each, after what is queued."""
+    def _write_segments(self, framed: bytes, segment_bytes: int) -> None:
+        """Write in TCP segments of this size, after what is queued (picows sets TCP_NODELAY: each write is one)."""
         self.flush()
         if self._transport is None or not self.is_open:
             return
-        raw = self._transport.underlying_transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for begin in range(0, len(data), piece_bytes):
-            self._transport.underlying_transport.write(data[begin : begin + piece_bytes])
+        for begin in range(0, len(framed), segment_bytes):
+            self._transport.underlying_transport.write(framed[begin : begin + segment_bytes])
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -139,18 +181,13 @@ class Connection(WSListener):
     def reset(self) -> None:
         """End with RST: the peer sees "connection reset"."""
         if self._transport is not None and self.is_open:
-            raw = self._transport.underlying_transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-            self._transport.disconnect(graceful=False)
+            reset(self._transport)
 
     def close(self, code: int, reason: str) -> None:
-        """End with a close frame."""
+        """End with a close frame, whatever its code."""
         if self._transport is not None and self.is_open:
-            try:
-                self._transport.send_close(WSCloseCode(code), reason.encode())
-            except ValueError:  # a code that picows has no name for
-                self.queue(frame(code.to_bytes(2, "big") + reason.encode(), 0x8))
-                self.flush()
+            self._outbox.append(frame(code.to_bytes(2, "big") + reason.encode(), CLOSE))
+            self.flush()
             self._transport.disconnect()
 
     # -- playing recordings -------------------------------------------------------------------------------------------

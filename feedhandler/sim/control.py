@@ -3,7 +3,9 @@
 =====================  ==================================================================================
 ``/sim/stats``         what clients did: connections, requests, refusals, limits broken
 ``/sim/settings``      how the venue behaves where the dossier leaves it open; ``?name=value`` changes it
-``/sim/close``         close sockets with a close frame; see ``/sim/faults`` for the choice of whose
+``/sim/faults``        every fault there is, and those switched on
+``/sim/fault``         switch one on or off: ``?kind=skip&topic=orderbook.50.BTCUSDT&count=1``
+``/sim/close``         the same as ``/sim/fault?kind=close``
 =====================  ==================================================================================
 """
 
@@ -14,10 +16,12 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from feedhandler.sim import strikes
+from feedhandler.sim.faults import KINDS, FaultError
 from feedhandler.sim.session import Settings
+from feedhandler.sim.strikes import describe
 
 if TYPE_CHECKING:
-    from feedhandler.sim.connection import Connection
     from feedhandler.sim.server import Server
 
 Query = dict[str, str]
@@ -65,8 +69,8 @@ def stats(server: "Server", query: Query) -> dict[str, Any]:
             for connection in server.connections.values()
         ],
         "connection_attempts": server.counts["connection_attempts"],
-        "most_attempts_in_5_min": server.most_attempts,
-        "sockets_accepted": server.gate.accepted if server.gate is not None else 0,
+        "most_attempts_in_5_min": server.door.most_attempts,
+        "faults": len(server.faults.active),
         "refused_requests": dict(server.refused),
         "violations": dict(server.violations),
         "totals": dict(server.counts),
@@ -92,30 +96,39 @@ def settings(server: "Server", query: Query) -> dict[str, Any]:
 
 def close(server: "Server", query: Query) -> dict[str, Any]:
     """Close sockets with a close frame: all, one product's, or one."""
-    _known(query, "connection", "product", "code", "reason")
-    chosen = choose(server, query)
-    code = number(query, "code", 1000)
-    for connection in chosen:
-        connection.close(int(code), query.get("reason", ""))
-    return {"closed": [connection.number for connection in chosen]}
+    return fault(server, query | {"kind": "close"})
 
 
-def choose(server: "Server", query: Query) -> "list[Connection]":
-    """Return the connections that ``connection`` (its id) and ``product`` of a query leave."""
-    wanted = query.get("connection")
-    return [
-        connection
-        for connection in server.connections.values()
-        if wanted in (None, str(connection.number)) and query.get("product") in (None, connection.product)
-    ]
-
-
-def number(query: Query, name: str, default: float) -> float:
-    """Return a number of a query."""
+def fault(server: "Server", query: Query) -> dict[str, Any]:
+    """Switch a fault on; ``kind=off`` switches all off, or one by its ``id``."""
+    faults = server.faults
+    if query.get("kind") == "off":
+        _known(query, "kind", "id")
+        chosen = query.get("id")
+        if chosen is not None and not chosen.isdecimal():
+            raise ControlError(f'id is a number, not "{chosen}"')
+        return {"off": [ended.id for ended in faults.switch_off(None if chosen is None else int(chosen))]}
     try:
-        return float(query.get(name, default))
-    except ValueError:
-        raise ControlError(f'{name} is not a number: "{query[name]}"') from None
+        return strikes.strike(server, faults.build(query, server.loop.time()))
+    except FaultError as error:
+        raise ControlError(str(error)) from None
+
+
+def list_faults(server: "Server", query: Query) -> dict[str, Any]:
+    """Describe every kind of fault, and those that are switched on."""
+    _known(query)
+    server.faults.expire(server.loop.time())
+    return {
+        "switch_on": "/sim/fault?kind=NAME with any of product, connection (its id in /sim/stats), topic (exact, or a "
+        "prefix ending in *), probability, count (0 = until off), seconds, each=1 (the count for every connection), "
+        "and the kind's own parameters",
+        "switch_off": "/sim/fault?kind=off, with id=N for one",
+        "kinds": {
+            kind.name: {"hits": kind.where, "does": kind.text, "count": kind.count, "parameters": dict(kind.parameters)}
+            for kind in KINDS.values()
+        },
+        "active": [describe(active) for active in server.faults.active.values()],
+    }
 
 
 def _known(query: Query, *names: str) -> None:
@@ -132,4 +145,6 @@ _PAGES: Final[dict[str, Callable[["Server", Query], dict[str, Any]]]] = {
     "/sim/stats": stats,
     "/sim/settings": settings,
     "/sim/close": close,
+    "/sim/fault": fault,
+    "/sim/faults": list_faults,
 }

@@ -18,12 +18,16 @@ from feedhandler.sim.events import Kline, Liquidations, Trades
 from feedhandler.sim.listing import Instrument, Listing
 from feedhandler.sim.market import Market
 from feedhandler.sim.publication import MS, Publication, S
-from feedhandler.sim.tickers import FuturesTicker, OptionTicker, Pool, PriceLimit, SpotTicker
+from feedhandler.sim.tickers import FuturesTicker, OptionTicker, PlatformStatus, Pool, PriceLimit, SpotTicker
 
 GRID_JITTER_NS: Final = 3 * MS
 """A push comes this much after its grid point, at most (dossier 9.4)."""
 LATEST_NS: Final = S
 """A driver that comes later than this (the process was stopped) is not made to live through what it missed."""
+
+STATUS: Final = "status"
+"""The socket of ``system.status``: no market data, so no product of ours."""
+STATUS_TOPIC: Final = "system.status"
 
 Message = tuple[Publication, bytes]
 
@@ -68,6 +72,8 @@ class Exchange:
 
     def serves(self, product: str, topic: str) -> bool:
         """Say whether ``topic`` is published on ``product``: a known stream of a listed symbol."""
+        if product == STATUS:
+            return topic == STATUS_TOPIC
         name, symbol = topics.split(topic)
         stream = PRODUCTS[product].stream(name)
         return stream is not None and self.lists(product, stream, symbol)
@@ -181,6 +187,8 @@ class Exchange:
         return market
 
     def _build(self, product: str, topic: str, now_ns: int) -> Publication:
+        if product == STATUS:
+            return PlatformStatus(product, topic)
         name, symbol = topics.split(topic)
         stream = PRODUCTS[product].stream(name)
         if stream is None or not self.lists(product, stream, symbol):

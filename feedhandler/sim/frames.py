@@ -4,6 +4,7 @@ from typing import Final
 
 TEXT: Final = 0x1
 BINARY: Final = 0x2
+CLOSE: Final = 0x8
 CONTINUATION: Final = 0x0
 _FIN: Final = 0x80
 
@@ -17,6 +18,12 @@ def frame(payload: bytes, opcode: int = TEXT, *, is_final: bool = True) -> bytes
     if length < 65536:
         return bytes((first, 126, length >> 8, length & 0xFF)) + payload
     return bytes((first, 127)) + length.to_bytes(8, "big") + payload
+
+
+def payload_of(framed: bytes) -> bytes:
+    """Return the payload of one frame made by `frame`."""
+    length = framed[1]
+    return framed[2 if length < 126 else 4 if length == 126 else 10 :]
 
 
 def fragments(payload: bytes, parts: int) -> bytes:

@@ -15,10 +15,12 @@ from typing import Final, Never
 
 import click
 
+from feedhandler.bybit.products import PRODUCTS
 from feedhandler.sim.exchange import Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.replay import Recording, ReplayError, parse_pace
-from feedhandler.sim.server import PATHS, Gate, Server
+from feedhandler.sim.server import Server
+from feedhandler.sim.server_door import PATHS
 from feedhandler.sim.session import Settings
 
 EXIT_USAGE: Final = 2
@@ -76,6 +78,9 @@ def command(
         end_with_parent(parent_pid)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end_at_once)
+    if parent_pid is not None:
+        # A Ctrl-C reaches every process of the terminal; when to end is then the parent's decision.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if rate <= 0:
         raise click.BadParameter("must be greater than 0", param_hint="--rate")
     recording = Recording()
@@ -88,7 +93,7 @@ def command(
         _fail(str(error), EXIT_USAGE)
     except OSError as error:
         _fail(f"cannot read {symbols_file}: {error.strerror}", EXIT_USAGE)
-    gate = _gate(host, port, listen_fd)
+    listening = _listening(host, port, listen_fd)
     exchange = Exchange(Listing(symbols), seed=seed, rate=rate, history=2000 if truth else 0)
 
     def build() -> Server:
@@ -105,25 +110,25 @@ def command(
     gc.collect()
     gc.freeze()
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(build, gate))
+        runner.run(_serve(build, listening, has_parent=parent_pid is not None))
 
 
-async def _serve(build: Callable[[], Server], gate: Gate) -> None:
+async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_parent: bool) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGTERM,) if has_parent else (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     server = build()
-    await server.listen(gate)
-    _announce(gate, server.recording)
+    await server.listen(listening)
+    _announce(listening, server.recording)
     await stopped.wait()
     server.stop()
 
 
-def _announce(gate: Gate, recording: Recording) -> None:
-    host, port = gate.getsockname()[:2]
+def _announce(listening: socket.socket, recording: Recording) -> None:
+    host, port = listening.getsockname()[:2]
     where = f"{host}:{port}"
-    paths = ",".join(path.rpartition("/")[2] for path in PATHS)
+    paths = ",".join(product for product in PATHS.values() if product in PRODUCTS)
     replayed = (
         f", replaying {len(recording.frames)} frames of {len(recording.known)} topics" if recording.frames else ""
     )
@@ -134,23 +139,23 @@ def _announce(gate: Gate, recording: Recording) -> None:
     sys.stdout.flush()
 
 
-def _gate(host: str, port: int, listen_fd: int | None) -> Gate:
+def _listening(host: str, port: int, listen_fd: int | None) -> socket.socket:
     """Bind, or take over a socket that was bound for us."""
     try:
         if listen_fd is not None:
-            gate = Gate(fileno=listen_fd)
+            listening = socket.socket(fileno=listen_fd)
         else:
-            gate = Gate(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-            gate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            gate.bind((host, port))
-            gate.listen(1024)
-        gate.setblocking(False)
+            listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+            listening.listen(1024)
+        listening.setblocking(False)
     except OSError as error:
         what = f"descriptor {listen_fd}" if listen_fd is not None else f"{host}:{port}"
         if error.errno == errno.EADDRINUSE:
             _fail(f"{what} is in use; choose another with --port", EXIT_CANNOT_START)
         _fail(f"cannot listen on {what}: {error.strerror or error}", EXIT_CANNOT_START)
-    return gate
+    return listening
 
 
 def end_with_parent(parent_pid: int) -> None:

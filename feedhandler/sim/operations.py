@@ -112,8 +112,8 @@ def already_subscribed(topic: str) -> str:
 
 
 def _reply(product: str, *, is_success: bool, text: str, conn_id: str, req_id: str | None, op: str) -> bytes:
-    # Futures always echo a req_id, "" if none was sent; the others leave the key out.
-    echoed = "" if req_id is None and product in ("linear", "inverse") else req_id
+    # Spot leaves the key out if none was sent, the others say "".
+    echoed = "" if req_id is None and product != "spot" else req_id
     middle = "" if echoed is None else f'"req_id":{go_string(echoed)},'
     return (
         f'{{"success":{"true" if is_success else "false"},"ret_msg":{go_string(text)},"conn_id":"{conn_id}",'

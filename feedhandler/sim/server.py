@@ -4,47 +4,27 @@ import asyncio
 import random
 import socket
 import time
-from collections import Counter, deque
-from http import HTTPStatus
+from collections import Counter
 from typing import Final
 
-from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
+import msgspec
+from picows import ws_create_server
 
-from feedhandler.bybit.products import PRODUCTS
-from feedhandler.sim import control
 from feedhandler.sim.connection import Connection
 from feedhandler.sim.exchange import Exchange
-from feedhandler.sim.frames import frame
+from feedhandler.sim.faults import Faults
+from feedhandler.sim.frames import frame, payload_of
 from feedhandler.sim.publication import Publication
 from feedhandler.sim.replay import Cursor, Recording
-from feedhandler.sim.session import Session, Settings
-
-PATHS: Final = {product.path: product.name for product in PRODUCTS.values()}
-"""Product by path; spread, status, private and trade would be further rows."""
+from feedhandler.sim.server_door import Door
+from feedhandler.sim.session import Settings
+from feedhandler.sim.tampering import Aim, Wire, alter, applies, release
 
 TICK_S: Final = 0.002
 """Pauses between looks at what is due: what falls due within one is written together."""
 SWEEP_S: Final = 0.25
-ATTEMPTS_WINDOW_S: Final = 300.0
-ATTEMPTS_LIMIT: Final = 500
-"""New connections in 5 minutes (dossier 2.4)."""
 CONNECTIONS_LIMIT: Final = 1000
 """Connections at one time per product (dossier 2.4)."""
-
-_ID_FIRST: Final = "0123456789abcdefghijklmnopqrstuv"
-_ID_LAST: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-class Gate(socket.socket):
-    """The listening socket; it counts who comes and may turn them away before any byte is exchanged."""
-
-    accepted = 0
-
-    def accept(self) -> tuple[socket.socket, object]:
-        """Accept a connection."""
-        connection, address = super().accept()
-        self.accepted += 1
-        return connection, address
 
 
 class Server:
@@ -71,14 +51,11 @@ class Server:
         """Refused requests by the venue's words."""
         self.violations: Counter[str] = Counter()
         """Limits broken by clients, by name."""
-        self.attempts: deque[float] = deque()
-        """Loop times of the handshakes of the last 5 minutes."""
-        self.most_attempts = 0
-        self.gate: Gate | None = None
+        self.faults = Faults(seed)
+        self.door = Door(self, seed)
         self._pace = pace
         self._settle_s = settle_s
         self._chance = random.Random(f"{seed} server")  # noqa: S311 - lifelike, not secret
-        self._numbers = 0
         self._subscribers: dict[Publication, dict[Connection, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ns = 0
@@ -86,11 +63,10 @@ class Server:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    async def listen(self, gate: Gate) -> None:
+    async def listen(self, listening: socket.socket) -> None:
         """Begin to accept clients."""
-        self.gate = gate
         self._acceptor = await ws_create_server(
-            self._handshake, sock=gate, websocket_handshake_timeout=10, max_frame_size=4 * 1024 * 1024
+            self.door.answer, sock=listening, websocket_handshake_timeout=10, max_frame_size=4 * 1024 * 1024
         )
         self.loop.call_later(SWEEP_S, self._sweep)
 
@@ -101,41 +77,10 @@ class Server:
         for connection in list(self.connections.values()):
             connection.abort()
 
-    # -- handshakes ---------------------------------------------------------------------------------------------------
-
-    def _handshake(self, request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
-        path, _, query = request.path.decode("latin-1").partition("?")
-        if path.startswith("/sim/"):
-            status, body = control.answer(self, path, query)
-            headers = {"Content-Type": "application/json"}
-            if status == HTTPStatus.OK:
-                response = WSUpgradeResponse.create_ok_response(body, headers)
-            else:
-                response = WSUpgradeResponse.create_error_response(status, body, headers)
-            return WSUpgradeResponseWithListener(response, None)
-        product = PATHS.get(path)
-        self._count_attempt()
-        if product is None:
-            self.counts["unknown_paths"] += 1
-            return None
-        self._numbers += 1
-        session = Session(product, self._connection_id(), self.exchange, self.settings, self.recording.known)
-        return Connection(self, self._numbers, session)
-
-    def _count_attempt(self) -> None:
-        now_s = self.loop.time()
-        self.counts["connection_attempts"] += 1
-        attempts = self.attempts
-        attempts.append(now_s)
-        while attempts[0] < now_s - ATTEMPTS_WINDOW_S:
-            attempts.popleft()
-        self.most_attempts = max(self.most_attempts, len(attempts))
-        if len(attempts) > ATTEMPTS_LIMIT:
-            self.violations["connection_attempts"] += 1
-
-    def _connection_id(self) -> str:
-        first = "".join(self._chance.choices(_ID_FIRST, k=20))
-        return f"{first}-{''.join(self._chance.choices(_ID_LAST, k=self._chance.randint(1, 5)))}"
+    @property
+    def now_ns(self) -> int:
+        """The venue's clock: Unix ns."""
+        return time.time_ns()
 
     # -- what connections report --------------------------------------------------------------------------------------
 
@@ -152,52 +97,79 @@ class Server:
         self.connections.pop(connection.number, None)
         if connection.settling is not None:
             connection.settling.cancel()
-        for topic in connection.session.topics:
+        for topic in [*connection.session.topics, *connection.slipping]:
             self._leave(connection, topic)
 
     def received(self, connection: Connection, payload: bytes) -> None:
         """Answer a request."""
-        session = connection.session
-        outcome = session.handle(payload, time.time_ns())
+        session, now_s = connection.session, self.loop.time()
+        outcome = session.handle(payload, self.now_ns)
         self.counts["requests"] += 1
         for limit in outcome.violations:
             self.violations[limit] += 1
         if outcome.refused:
             self.refused[outcome.refused] += 1
-        for topic in outcome.removed:
-            self._leave(connection, topic)
+        self._unsubscribe(connection, outcome.removed)
         if outcome.op == "ping":
             connection.pings += 1
-            connection.last_ping_s = self.loop.time()
-            connection.send(outcome.reply)
+            connection.last_ping_s = now_s
+            if not self._hits_request("nopong", connection) and not self._is_stalled(connection):
+                connection.send(outcome.reply)
             return
         if outcome.op == "subscribe":
             self._collect_recorded(connection, outcome.added)
-        if outcome.added and self._chance.random() < self.settings.snapshot_first:
+        if outcome.added and self._comes_first(connection):
             self._join(connection, outcome.added)
             outcome.added = []
-        connection.answers.append(outcome)
         delay_s = self.settings.ack_delay_ms / 1000 * (0.5 + self._chance.random())
-        self.loop.call_later(delay_s, self._acknowledge, connection)
+        late = self.faults.request("lateack", connection.product, connection.number, now_s)
+        if late is not None:
+            delay_s += late.number("ms") / 1000
+        # Answers leave in the order of the requests, however their delays were drawn.
+        connection.answer_due_s = max(connection.answer_due_s, now_s + delay_s)
+        connection.answers.append(outcome)
+        self.loop.call_at(connection.answer_due_s, self._acknowledge, connection)
 
     def _acknowledge(self, connection: Connection) -> None:
-        # Timers may fire out of order; answers leave in the order of the requests.
         outcome = connection.answers.popleft()
         if not connection.is_open:
             return
-        connection.send(outcome.reply)
+        if self._hits_request("abort_before_ack", connection):
+            connection.abort()
+            return
+        if not self._is_stalled(connection) and not self._hits_request("noack", connection, outcome.op):
+            connection.send(outcome.reply)
+        if self._hits_request("abort_after_ack", connection):
+            connection.abort()
+            return
         self._join(connection, outcome.added)
+
+    def _comes_first(self, connection: Connection) -> bool:
+        """Draw whether the first data come before the acknowledgement (dossier 3.5)."""
+        if self._hits_request("snapshot_first", connection):
+            return True
+        if self._hits_request("ack_first", connection):
+            return False
+        return self._chance.random() < self.settings.snapshot_first
+
+    def _hits_request(self, kind: str, connection: Connection, op: str = "") -> bool:
+        now_s = self.loop.time()
+        return self.faults.request(kind, connection.product, connection.number, now_s, op=op) is not None
+
+    def _is_stalled(self, connection: Connection) -> bool:
+        return self.faults.is_stalled(connection.product, connection.number, self.loop.time())
 
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
     def _join(self, connection: Connection, topics: list[str]) -> None:
         """Splice a client into the running publications; each begins with its snapshot (dossier 3.5)."""
-        now_ns = time.time_ns()
+        now_ns = self.now_ns
         for topic in topics:
             if topic not in connection.session.topics or topic in self.recording.known:
                 continue
             if not self.exchange.serves(connection.product, topic):
                 continue  # accepted and silent (dossier 3.2, option)
+            connection.slipping.pop(topic, None)
             publication = self.exchange.activate(connection.product, topic, now_ns)
             self._subscribers.setdefault(publication, {})[connection] = None
             payload = publication.first(now_ns)
@@ -206,7 +178,18 @@ class Server:
         connection.flush()
         self._arm()
 
+    def _unsubscribe(self, connection: Connection, topics: list[str]) -> None:
+        if not topics:
+            return
+        slip = self.faults.request("slip", connection.product, connection.number, self.loop.time())
+        for topic in topics:
+            if slip is not None:
+                connection.slipping[topic] = int(slip.number("frames"))
+            else:
+                self._leave(connection, topic)
+
     def _leave(self, connection: Connection, topic: str) -> None:
+        connection.slipping.pop(topic, None)
         for cursor in connection.cursors:
             cursor.drop(topic)
         if topic in connection.unsettled:
@@ -217,7 +200,7 @@ class Server:
         subscribers = self._subscribers[publication]
         subscribers.pop(connection, None)
         if not subscribers:
-            self.exchange.deactivate(publication, time.time_ns())
+            self.exchange.deactivate(publication, self.now_ns)
 
     def _collect_recorded(self, connection: Connection, topics: list[str]) -> None:
         connection.unsettled.extend(topic for topic in topics if topic in self.recording.known)
@@ -235,15 +218,48 @@ class Server:
 
     def alters(self, connection: Connection) -> bool:
         """Say whether frames to this client must pass one by one because some fault may change them."""
-        del connection
-        return False
+        return bool(self.faults.data or connection.slipping)
 
     def pass_on(self, connection: Connection, topic: str, framed: bytes) -> None:
-        """Queue one data frame for a client."""
-        del topic
-        connection.queue(framed)
-        connection.frames_sent += 1
+        """Queue one data frame for a client, after the faults that hit it."""
         connection.last_data_s = self.loop.time()
+        if not self.alters(connection):
+            connection.queue(framed)
+            return
+        if topic in connection.slipping:
+            connection.slipping[topic] -= 1
+            if connection.slipping[topic] < 0:
+                self._leave(connection, topic)
+                return
+        publication = self.exchange.find(connection.product, topic)
+        aim = Aim(connection.number, connection.product, topic, payload_of(framed), publication)
+        for wire in self._through_faults(aim, framed):
+            connection.put(wire)
+
+    def _through_faults(self, aim: Aim, framed: bytes) -> list[Wire]:
+        now_s = self.loop.time()
+        wires = [Wire(framed)]
+        for fault in self.faults.data:
+            if not fault.matches(aim.product, aim.connection, aim.topic):
+                continue
+            if (aim.connection, aim.topic) in fault.held:
+                wires += release(fault, aim)
+            elif len(wires) == 1 and applies(fault, aim) and self.faults.hits(fault, aim.connection, now_s):
+                wires = alter(fault, aim)
+                if len(wires) == 1 and not wires[0].segment_bytes and not wires[0].is_last:
+                    # The next fault finds the frame as this one left it.
+                    aim = msgspec.structs.replace(aim, payload=payload_of(wires[0].framed))
+        return wires
+
+    def broadcast(self, publication: Publication, payload: bytes) -> None:
+        """Send a message to every subscriber now."""
+        for connection in list(self._subscribers.get(publication, ())):
+            self.pass_on(connection, publication.topic, frame(payload))
+            connection.flush()
+
+    def subscribed(self) -> list[Publication]:
+        """Return the publications that somebody receives."""
+        return [publication for publication, subscribers in self._subscribers.items() if subscribers]
 
     def _arm(self) -> None:
         """Look at the exchange again when something is due, though never sooner than the next tick."""
@@ -255,23 +271,22 @@ class Server:
                 return
             self._timer.cancel()
         self._timer_due_ns = due_ns
-        self._timer = self.loop.call_later(max(TICK_S, (due_ns - time.time_ns()) / 1e9), self._tick)
+        self._timer = self.loop.call_later(max(TICK_S, (due_ns - self.now_ns) / 1e9), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         touched: dict[Connection, None] = {}
         now_s = self.loop.time()
-        for publication, payload in self.exchange.advance(time.time_ns()):
+        for publication, payload in self.exchange.advance(self.now_ns):
             subscribers = self._subscribers.get(publication)
             if not subscribers:
                 continue
             framed = frame(payload)
-            for connection in subscribers:
+            for connection in list(subscribers):
                 if self.alters(connection):
                     self.pass_on(connection, publication.topic, framed)
                 else:
                     connection.queue(framed)
-                    connection.frames_sent += 1
                     connection.last_data_s = now_s
                 touched[connection] = None
         for connection in touched:
@@ -283,6 +298,7 @@ class Server:
     def _sweep(self) -> None:
         """Cut connections that the venue would cut (dossier 2.3, 9.2)."""
         settings, now_s = self.settings, self.loop.time()
+        self.faults.expire(now_s)
         idle_s = settings.idle_cut_s * settings.time_factor
         silence_s = settings.silence_cut_s * settings.time_factor
         option_s = settings.option_ping_s * settings.time_factor

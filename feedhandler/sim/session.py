@@ -1,7 +1,7 @@
 """One client's subscriptions, and what each of its requests leads to (dossier 3, 9.3). Pure."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -53,11 +53,18 @@ class Session:
     """The subscriptions of one connection."""
 
     def __init__(
-        self, product: str, conn_id: str, exchange: Exchange, settings: Settings, recorded: Collection[str] = ()
+        self,
+        product: str,
+        conn_id: str,
+        exchange: Exchange,
+        settings: Settings,
+        recorded: Collection[str] = (),
+        veto: Callable[[], str] = lambda: "",
     ) -> None:
         """Begin without subscriptions.
 
-        ``recorded`` are topics of a replayed file: accepted whatever the grammar says.
+        ``recorded`` are topics of a replayed file: accepted whatever the grammar says. ``veto`` is asked at each
+        subscribe request and returns the words to refuse it with, or ``""``.
         """
         self.product = product
         self.conn_id = conn_id
@@ -71,6 +78,7 @@ class Session:
         self._exchange = exchange
         self._settings = settings
         self._recorded = recorded
+        self._veto = veto
 
     def handle(self, payload: bytes, now_ns: int) -> Outcome:
         """Answer one frame of the client."""
@@ -88,7 +96,10 @@ class Session:
         self.largest_request_args = max(self.largest_request_args, len(args))
         if request.op == "unsubscribe":
             return self._unsubscribe(request, args)
-        return self._by_topic(request, args) if self.product in operations.BY_TOPIC else self._whole(request, args)
+        veto = self._veto()
+        if self.product in operations.BY_TOPIC:
+            return self._by_topic(request, args, veto)
+        return self._refused(request, veto, "veto") if veto else self._whole(request, args)
 
     def _whole(self, request: operations.Request, args: list[str]) -> Outcome:
         """All or nothing: the first offender rejects the request and is the only one named (dossier 3.4)."""
@@ -111,7 +122,7 @@ class Session:
         reply = operations.acknowledge(self.product, request.op, self.conn_id, request.req_id)
         return Outcome(request.op, reply, added=args)
 
-    def _by_topic(self, request: operations.Request, args: list[str]) -> Outcome:
+    def _by_topic(self, request: operations.Request, args: list[str], veto: str) -> Outcome:
         """Each topic for itself (dossier 3.2)."""
         succeeded: list[str] = []
         failed: list[str] = []
@@ -125,7 +136,7 @@ class Session:
             elif characters + more > operations.CHARACTERS_LIMIT:
                 violations.append("args_characters")
                 failed.append(topic)
-            elif topic in self.topics or topic in succeeded or self.refusal(topic):
+            elif veto or topic in self.topics or topic in succeeded or self.refusal(topic):
                 failed.append(topic)
             else:
                 succeeded.append(topic)
@@ -155,6 +166,8 @@ class Session:
         """Return the venue's words against a topic; ``""`` = it is accepted."""
         if topic in self._recorded:
             return ""
+        if self.product not in PRODUCTS:
+            return "" if self._exchange.serves(self.product, topic) else operations.handler_not_found(topic)
         stream_name, symbol = grammar.split(topic)
         product = PRODUCTS[self.product]
         stream = product.stream(stream_name)

@@ -333,5 +333,37 @@ class Pool(Publication):
         return f'{{"coin":"{coin}","symbols":"{symbol}","balance":"{balance:.8f}","updateTime":"{self._updated_ms}"}}'
 
 
+class PlatformStatus(Publication):
+    """``system.status``: announcements of maintenance, without a ``type`` (dossier 4.12)."""
+
+    def __init__(self, product: str, topic: str) -> None:
+        super().__init__(product, topic, [])
+        self._last: bytes | None = None
+
+    def first(self, now_ns: int) -> bytes | None:
+        """Return the last announcement, if there was one."""
+        del now_ns
+        return self._last
+
+    def announce(self, now_ns: int, state: str, begin_ms: int, end_ms: int) -> bytes:
+        """Compose an announcement: ``scheduled``, ``ongoing``, ``completed`` or ``canceled``."""
+        self._last = (
+            f'{{"topic":"{self.topic}","ts":{now_ns // MS},"data":[{{"id":"4d95b2a0-587f-11f0-bcc9-{begin_ms:012x}",'
+            f'"title":"Simulated maintenance","state":"{state}","begin":"{begin_ms}","end":"{end_ms}","href":"",'
+            f'"serviceTypes":[1,2,3,4,5],"product":[1,2,3,4],"uidSuffix":[],"maintainType":2,"env":1}}]}}'
+        ).encode()
+        return self._last
+
+    def touched(self, market: Market, fills: list[Fill]) -> bool:
+        """No market moves it."""
+        del market, fills
+        return False
+
+    def publish(self, now_ns: int) -> list[bytes]:
+        """Return nothing: it speaks when told to."""
+        del now_ns
+        return []
+
+
 def _object(fields: dict[str, str]) -> str:
     return "{" + ",".join([f'"{name}":"{text}"' for name, text in fields.items()]) + "}"

@@ -1,19 +1,155 @@
-"""A simulated Bybit as a process of its own, on a free port: what integration and fault tests run against."""
+"""A simulated Bybit as a process of its own, on a free port, and a client that hides nothing of what it sends."""
 
 import http.client
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 START_S = 20.0
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Frame(NamedTuple):
+    """One WebSocket frame as it stood on the wire."""
+
+    opcode: int
+    is_final: bool
+    payload: bytes
+
+
+class HandshakeError(Exception):
+    """The server answered the handshake with something else than 101."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class RawClient:
+    """A WebSocket client on a plain socket: every frame as it came, errors of the socket included."""
+
+    def __init__(self, port: int, product: str = "linear", path: str = "", timeout_s: float = 10.0) -> None:
+        """Connect; `HandshakeError` where the server refuses, `OSError` where the socket fails."""
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+        self._buffer = bytearray()
+        self.socket.sendall(
+            f"GET {path or f'/v5/public/{product}'} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        while b"\r\n\r\n" not in self._buffer:
+            self._receive()
+        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        self._buffer = bytearray(rest)
+        status = int(head.split(b" ", 2)[1])
+        if status != 101:
+            self.socket.close()
+            raise HandshakeError(status)
+
+    def send(self, payload: bytes, opcode: int = 1) -> None:
+        """Send one masked frame."""
+        size = len(payload)
+        length = bytes((0x80 | size,)) if size < 126 else bytes((0x80 | 126,)) + size.to_bytes(2, "big")
+        # The mask is all zeros: legal, and the payload stays readable.
+        self.socket.sendall(bytes((0x80 | opcode,)) + length + bytes(4) + payload)
+
+    def request(self, op: str, *args: str, **more: object) -> None:
+        """Send an operation."""
+        fields = {"op": op} | ({"args": list(args)} if args else {}) | more
+        self.send(json.dumps(fields).encode())
+
+    def frame(self) -> Frame:
+        """Return the next frame; `ConnectionError` or `EOFError` where there is none."""
+        while True:
+            parsed = self._parse()
+            if parsed is not None:
+                return parsed
+            self._receive()
+
+    def text(self) -> bytes:
+        """Return the next message, its fragments joined."""
+        found = self.frame()
+        payload = found.payload
+        while not found.is_final:
+            found = self.frame()
+            payload += found.payload
+        return payload
+
+    def message(self) -> dict[str, Any]:
+        """Return the next message, decoded."""
+        decoded: dict[str, Any] = json.loads(self.text())
+        return decoded
+
+    def until(self, condition: Callable[[dict[str, Any]], object], deadline_s: float = 10.0) -> list[dict[str, Any]]:
+        """Read until ``condition(message)``; return all messages read, that one last."""
+        end_s = time.monotonic() + deadline_s
+        found: list[dict[str, Any]] = []
+        while time.monotonic() < end_s:
+            found.append(self.message())
+            if condition(found[-1]):
+                return found
+        raise AssertionError(f"never came: {len(found)} messages, the last {found[-1:]}")
+
+    def collect(self, seconds: float) -> list[dict[str, Any]]:
+        """Return every message of the next ``seconds``."""
+        found: list[dict[str, Any]] = []
+        end_s = time.monotonic() + seconds
+        while (remaining_s := end_s - time.monotonic()) > 0:
+            self.socket.settimeout(remaining_s)
+            try:
+                found.append(self.message())
+            except TimeoutError:
+                break
+        self.socket.settimeout(10.0)
+        return found
+
+    def subscribe(self, *topics: str) -> list[dict[str, Any]]:
+        """Subscribe; return all messages up to the acknowledgement."""
+        self.request("subscribe", *topics)
+        return self.until(is_acknowledgement)
+
+    def close(self) -> None:
+        """Drop the socket."""
+        self.socket.close()
+
+    def _parse(self) -> Frame | None:
+        data = self._buffer
+        if len(data) < 2:
+            return None
+        assert not data[1] & 0x80, "server frames are not masked"
+        size, begin = data[1] & 0x7F, 2
+        if size > 125:
+            begin = 4 if size == 126 else 10
+            if len(data) < begin:
+                return None
+            size = int.from_bytes(data[2:begin], "big")
+        if len(data) < begin + size:
+            return None
+        found = Frame(data[0] & 0x0F, bool(data[0] & 0x80), bytes(data[begin : begin + size]))
+        assert not data[0] & 0x70, "no extension was negotiated"
+        del data[: begin + size]
+        return found
+
+    def _receive(self) -> None:
+        data = self.socket.recv(1 << 16)
+        if not data:
+            raise EOFError("the server closed the socket")
+        self._buffer += data
+
+
+def is_acknowledgement(message: dict[str, Any]) -> bool:
+    """Say whether a message answers a request."""
+    return "success" in message
 
 
 class Simulator:
@@ -42,6 +178,15 @@ class Simulator:
         """The socket of ``product``."""
         return f"{self.url}/v5/public/{product}"
 
+    @contextmanager
+    def client(self, product: str = "linear") -> Iterator[RawClient]:
+        """A client of ``product``, closed at the end."""
+        client = RawClient(self.port, product)
+        try:
+            yield client
+        finally:
+            client.close()
+
     def get(self, path: str, **query: object) -> Any:
         """Ask one of its pages; `AssertionError` with its words where it says no."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -69,7 +214,7 @@ class Simulator:
         found: dict[str, Any] = self.get("/sim/settings", **changed)
         return found
 
-    def wait_for(self, condition: Any, deadline_s: float = 10.0) -> dict[str, Any]:
+    def wait_for(self, condition: Callable[[dict[str, Any]], object], deadline_s: float = 10.0) -> dict[str, Any]:
         """Wait until ``condition(stats)`` is true; return those statistics."""
         end_s = time.monotonic() + deadline_s
         while True:

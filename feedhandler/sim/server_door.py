@@ -1,0 +1,133 @@
+"""Handshakes of the simulated Bybit: who is let in, who is refused, and what was asked of the control pages."""
+
+import random
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from picows import WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+
+from feedhandler.bybit.products import PRODUCTS
+from feedhandler.sim import control
+from feedhandler.sim.connection import Connection, reset
+from feedhandler.sim.exchange import STATUS
+from feedhandler.sim.session import Session
+
+if TYPE_CHECKING:
+    from feedhandler.sim.server import Server
+
+PATHS: Final = {product.path: product.name for product in PRODUCTS.values()} | {"/v5/public/misc/status": STATUS}
+"""Product by path; spread, private and trade would be further rows."""
+
+ATTEMPTS_WINDOW_S: Final = 300.0
+ATTEMPTS_LIMIT: Final = 500
+"""New connections in 5 minutes (dossier 2.4)."""
+
+_ID_FIRST: Final = "0123456789abcdefghijklmnopqrstuv"
+_ID_LAST: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Unanswered(WSUpgradeResponse):
+    """The answer to a handshake that gets none: picows hands us the socket without having sent a byte."""
+
+    @classmethod
+    def make(cls) -> "Unanswered":
+        """Return one."""
+        usual = WSUpgradeResponse.create_101_response()
+        response = cls()
+        response.version, response.status = usual.version, usual.status
+        response.headers, response.body = usual.headers, usual.body
+        return response
+
+    def to_bytes(self) -> bytearray:
+        """Return nothing."""
+        return bytearray()
+
+
+class Stranger(WSListener):
+    """A client that connected and is not let in: reset at once, or left without an answer."""
+
+    def __init__(self, *, is_reset: bool) -> None:
+        self._is_reset = is_reset
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Reset it, or leave it waiting."""
+        if self._is_reset:
+            reset(transport)
+
+
+class Door:
+    """Answers every HTTP request that reaches the port."""
+
+    def __init__(self, server: "Server", seed: int) -> None:
+        self._server = server
+        self._chance = random.Random(f"{seed} door")  # noqa: S311 - lifelike, not secret
+        self._numbers = 0
+        self._attempts_s: deque[float] = deque()
+        self.most_attempts = 0
+        """Handshakes within 5 minutes, at most."""
+
+    def answer(self, request: WSUpgradeRequest) -> Connection | WSUpgradeResponseWithListener | None:
+        """Return the listener of a client that is let in, another answer, or None for 404."""
+        path, _, query = request.path.decode("latin-1").partition("?")
+        if path.startswith("/sim/"):
+            status, body = control.answer(self._server, path, query)
+            headers = {"Content-Type": "application/json"}
+            if status == HTTPStatus.OK:
+                return _without_listener(WSUpgradeResponse.create_ok_response(body, headers))
+            return _without_listener(WSUpgradeResponse.create_error_response(status, body, headers))
+        product = PATHS.get(path)
+        self._count_attempt()
+        if product is None:
+            self._server.counts["unknown_paths"] += 1
+            return None
+        self._numbers += 1
+        if refusal := self._refusal(product):
+            self._server.counts["handshakes_refused"] += 1
+            if refusal in ("reset", "hang"):
+                return WSUpgradeResponseWithListener(Unanswered.make(), Stranger(is_reset=refusal == "reset"))
+            return _without_listener(WSUpgradeResponse.create_error_response(int(refusal), b"refused"))
+        return self._let_in(product, self._numbers)
+
+    def _let_in(self, product: str, number: int) -> Connection:
+        server = self._server
+
+        def veto() -> str:
+            fault = server.faults.request("reject", product, number, server.loop.time())
+            return fault.parameters["text"] if fault is not None else ""
+
+        session = Session(product, self._conn_id(), server.exchange, server.settings, server.recording.known, veto)
+        return Connection(server, number, session)
+
+    def _refusal(self, product: str) -> str:
+        """Return the HTTP status that this handshake is refused with, ``reset`` or ``hang``; ``""`` = let in."""
+        faults, now_s = self._server.faults, self._server.loop.time()
+        for fault in faults.handshakes:
+            if not fault.matches(product, self._numbers, ""):
+                continue
+            if fault.kind == "limit":
+                since_s = now_s - fault.number("window_s")
+                if sum(1 for attempt_s in self._attempts_s if attempt_s >= since_s) <= fault.number("attempts"):
+                    continue
+            if faults.hits(fault, self._numbers, now_s):
+                return fault.parameters["status"]
+        return ""
+
+    def _count_attempt(self) -> None:
+        server, attempts_s = self._server, self._attempts_s
+        now_s = server.loop.time()
+        server.counts["connection_attempts"] += 1
+        attempts_s.append(now_s)
+        while attempts_s[0] < now_s - ATTEMPTS_WINDOW_S:
+            attempts_s.popleft()
+        self.most_attempts = max(self.most_attempts, len(attempts_s))
+        if len(attempts_s) > ATTEMPTS_LIMIT:
+            server.violations["connection_attempts"] += 1
+
+    def _conn_id(self) -> str:
+        first = "".join(self._chance.choices(_ID_FIRST, k=20))
+        return f"{first}-{''.join(self._chance.choices(_ID_LAST, k=self._chance.randint(1, 5)))}"
+
+
+def _without_listener(response: WSUpgradeResponse) -> WSUpgradeResponseWithListener:
+    return WSUpgradeResponseWithListener(response, None)
