@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
 from feedhandler.bybit.products import PRODUCTS, args_characters, requests, share_out
+from feedhandler.cli import where
 from feedhandler.config.explain import explain
 from feedhandler.config.load import Loaded, read
 from feedhandler.config.model import WorkerPlan
@@ -21,10 +22,7 @@ _NETWORKS: Final = {
 }
 
 
-@click.command(
-    epilog="Example: feedhandler check deploy/config.toml --explain.",
-    short_help="Say what a configuration means, and everything that is wrong with it.",
-)
+@click.command(epilog="Example: feedhandler check deploy/config.toml --explain.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--explain", "explained", is_flag=True, help="Print every effective value and its origin, as TOML.")
 @click.option("--json", "as_json", is_flag=True, help="Print for a program: problems, or workers and connections.")
@@ -42,7 +40,7 @@ def command(file: Path, *, explained: bool, as_json: bool, runtime: str) -> None
     except ConfigError as error:
         if as_json:
             click.echo(json.dumps({"problems": [_fields(problem) for problem in error.problems]}, indent=2))
-        refuse(error)
+        where.config_problems(error)
     plans = plan(loaded.config, loaded.runtime_directory)
     if explained:
         overridden_by = "--runtime" if runtime else ""
@@ -52,15 +50,6 @@ def command(file: Path, *, explained: bool, as_json: bool, runtime: str) -> None
         click.echo(json.dumps(_for_programs(loaded, plans), indent=2))
     else:
         click.echo("\n".join(_for_people(file, loaded, plans)))
-
-
-def refuse(error: ConfigError) -> NoReturn:
-    """Tell every problem of a configuration, one a line, and how many there are; exit code 2."""
-    for problem in error.problems:
-        click.echo(str(problem), err=True)
-    count = len(error.problems)
-    click.echo(f"{count} problem{'s' if count > 1 else ''}: nothing is started.", err=True)
-    raise click.exceptions.Exit(2)
 
 
 def _fields(problem: Problem) -> dict[str, str]:
@@ -108,8 +97,9 @@ def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str
         product = PRODUCTS[one.product]
         shares = share_out(product, one.topics)
         connections += len(shares)
-        where = one.product if one.network == config.network else f"{one.product}, {one.network}"
-        lines += ["", f"{one.worker} ({where})"]
+        lines += ["", one.worker, f"  product      {one.product}"]
+        if one.network != config.network:
+            lines.append(f"  network      {one.network}: {_NETWORKS[one.network]}")
         lines.append(f"  url          {one.url.replace(SIMULATOR, '127.0.0.1:PORT')}")
         lines += [f"  {'publish' if at == 0 else '':<11}  {address}" for at, address in enumerate(one.publish)]
         if one.cpu:
@@ -133,12 +123,10 @@ def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str
                 f" {_counted(asked, 'request')}"
             )
     topics = sum(len(one.topics) for one in plans)
-    summary = ", ".join(
-        f"{number:,} {word}{'' if number == 1 else 's'}"
-        for number, word in ((len(plans), "worker"), (connections, "connection"), (topics, "topic"))
-    )
+    totals = ((len(plans), "worker"), (connections, "connection"), (topics, "topic"))
+    summary = ", ".join(_counted(f"{number:,}", word) for number, word in totals)
     return [*lines, "", f"{file}: no problems; {summary}"]
 
 
 def _counted(number: str, word: str) -> str:
-    return f"{number} {word}{' ' if number.strip() == '1' else 's'}".rstrip()
+    return f"{number} {word}{'' if number.strip() == '1' else 's'}"

@@ -9,10 +9,7 @@ import click
 REFERENCE: Final = resources.files("feedhandler.config") / "reference.toml"
 
 
-@click.command(
-    epilog="Example: feedhandler init my-feed.toml, then feedhandler check my-feed.toml.",
-    short_help="Write the reference configuration to start from.",
-)
+@click.command(epilog="Example: feedhandler init my-feed.toml, then feedhandler check my-feed.toml.")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("config.toml"))
 @click.option("--force", is_flag=True, help="Replace PATH if it exists.")
 def command(path: Path, *, force: bool) -> None:

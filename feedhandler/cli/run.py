@@ -28,7 +28,7 @@ def command(file: Path, runtime_: str) -> int:
     """
     terminal = sys.stderr.isatty()
     try:
-        config = load(file)
+        config = load(file, runtime_directory=runtime_)
         directory = runtime.directory(runtime_ or config.runtime.directory)
         plans = plan(config, directory, terminal=terminal)
     except ConfigError as error:

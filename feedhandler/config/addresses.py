@@ -1,7 +1,7 @@
 """The ZeroMQ addresses that workers bind: their placeholders, what libzmq can bind, and which two are one.
 
-``ipc:///path`` and ``ipc://@name`` (abstract), ``tcp://HOST:PORT`` with ``*``, an IP address or an interface's name as
-host. libzmq resolves no host names when binding. Pure: no I/O, no clock.
+``ipc:///path`` and ``ipc://@name`` (abstract), ``tcp://HOST:PORT`` with ``*``, an IPv4 address, or the name of an
+interface or of this machine as host. Whether a name is this machine's is seen when it is bound. Pure: no I/O, no clock.
 """
 
 import ipaddress
@@ -16,8 +16,8 @@ PLACEHOLDERS: Final = ("runtime", "endpoint", "worker", "index")
 
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 _SUM: Final = re.compile(r"(?:index|\d{1,5})(?:\s*\+\s*(?:index|\d{1,5}))+")
-_INTERFACE: Final = re.compile(r"[A-Za-z][\w.-]{0,14}", re.ASCII)
-_ANYWHERE: Final = ("*", "0.0.0.0", "[::]")
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_ANYWHERE: Final = ("*", "0.0.0.0")
 
 
 class AddressError(ValueError):
@@ -61,21 +61,25 @@ def check(address: str) -> None:
 
 def _check_tcp(rest: str) -> None:
     host, colon, port = rest.rpartition(":")
-    if not colon or not port or rest.endswith("]"):
+    if not colon or not port:
         raise AddressError('has no port: write it behind a colon, as in "tcp://127.0.0.1:{5600+index}"')
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise AddressError(f"{quote(port)} is no port: they go from 1 to 65535")
     if not host:
         raise AddressError('has no host: write "*" for every interface of this machine')
-    if host == "*" or (_INTERFACE.fullmatch(host) and host != "localhost" and "." not in host):
+    if ":" in host:
+        raise AddressError(
+            f"{quote(host)}: IPv6 is not available in this version; give an IPv4 address or an interface"
+        )
+    if host == "*":
         return
-    try:
-        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        hint = '; did you mean "127.0.0.1"?' if host == "localhost" else ""
-        raise AddressError(f'{quote(host)} cannot be bound: give an IP address, an interface or "*"{hint}') from None
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise AddressError('an IPv6 address stands in brackets: "tcp://[::1]:5600"')
+    if host.replace(".", "").isdigit():
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise AddressError(f"{quote(host)} is no IPv4 address") from None
+    elif not _NAME.fullmatch(host):
+        raise AddressError(f'{quote(host)} is no host: give an IPv4 address, an interface, a name or "*"')
 
 
 def ipc_directory(address: str) -> str | None:
@@ -87,8 +91,8 @@ def ipc_directory(address: str) -> str | None:
 def clash(one: str, other: str) -> bool:
     """Say whether two sockets of this machine cannot both bind, or would steal from each other."""
     if one.startswith("tcp://") and other.startswith("tcp://"):
-        host, _, port = one.removeprefix("tcp://").rpartition(":")
-        other_host, _, other_port = other.removeprefix("tcp://").rpartition(":")
+        host, _, port = one.removeprefix("tcp://").replace("localhost", "127.0.0.1").rpartition(":")
+        other_host, _, other_port = other.removeprefix("tcp://").replace("localhost", "127.0.0.1").rpartition(":")
         anywhere = host in _ANYWHERE or other_host in _ANYWHERE
         return int(port) == int(other_port) and (host == other_host or anywhere)
     return _normal(one) == _normal(other)

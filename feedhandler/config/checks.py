@@ -101,17 +101,20 @@ def _wrong_with_url(url: str) -> str:
     """Return what is wrong, or ``""``. A URL is not quoted: it may hold a password."""
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is no URL: {str(error)[:1].lower()}{str(error)[1:].partition('(')[0].rstrip()}"
+    except ValueError:
+        return "is no URL"
     if parts.username is not None:
         return "holds a user name or a password: secrets do not belong in this file"
     if parts.scheme not in ("ws", "wss"):
         return 'must begin with "ws://" or "wss://"'
     if not _HOST.fullmatch(parts.hostname or "") or " " in url:
         return 'has no host; a whole one is "wss://stream.bybit.com/v5/public/linear"'
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
     if port == 0:
-        return "has port 0: they go from 1 to 65535"
+        return "its port is no number from 1 to 65535"
     return "has a fragment (#...), which no server ever sees" if parts.fragment else ""
 
 

@@ -46,7 +46,7 @@ def read(path: Path, *, runtime_directory: str = "") -> Loaded:
     fitted = shape.fit(written, problems)
     _read_symbol_files(fitted, path.parent, problems)
     directory = _runtime_directory(runtime_directory or fitted.get("runtime", {}).get("directory", ""), problems)
-    config = msgspec.convert(_merged(fitted), Config)
+    config = msgspec.convert(shape.merged(fitted), Config)
     machine = Machine(directory, frozenset(os.sched_getaffinity(0)), os.path.isdir, _is_group)
     checks.check(config, fitted, machine, problems)
     if found := problems.found(_tables(written)):
@@ -114,16 +114,6 @@ def _symbols(beside: Path, file: str, key: str, problems: Problems) -> list[str]
     if not found:
         problems.add(key, f"{_shown(path)}: holds no symbol")
     return found
-
-
-def _merged(fitted: dict[str, Any]) -> dict[str, Any]:
-    """Return the tables with ``[connection]`` behind each endpoint's own."""
-    shared = fitted.get("connection", {})
-    endpoints = {
-        name: {**endpoint, "connection": {**shared, **endpoint.get("connection", {})}}
-        for name, endpoint in fitted["endpoints"].items()
-    }
-    return {**fitted, "endpoints": endpoints}
 
 
 def _runtime_directory(configured: str, problems: Problems) -> Path:

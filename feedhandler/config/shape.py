@@ -40,6 +40,16 @@ def fit(written: dict[str, Any], problems: Problems) -> dict[str, Any]:
     return fitted
 
 
+def merged(fitted: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables with ``[connection]`` behind each endpoint's own: whatever one does not say, the other does."""
+    shared = fitted.get("connection", {})
+    endpoints = {
+        name: {**endpoint, "connection": {**shared, **endpoint.get("connection", {})}}
+        for name, endpoint in fitted["endpoints"].items()
+    }
+    return {**fitted, "endpoints": endpoints}
+
+
 def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
     """Return the value, or a blank of the same type with a problem noted at ``key``."""
     why = ""
@@ -80,6 +90,12 @@ def _chosen(node: inspect.Type, value: Any) -> inspect.Type:
 def _struct(node: inspect.StructType, table: dict[str, Any], key: str, problems: Problems) -> dict[str, Any]:
     fields = {field.encode_name: field for field in node.fields}
     fitted = {}
+    for name, field in fields.items():
+        if field.required and name not in table:
+            # A file without endpoints is told together with an empty [endpoints].
+            if not isinstance(field.type, inspect.DictType):
+                problems.add(join(key, name), f"is missing; it is {_expected(field.type)}")
+            fitted[name] = _blank(field.type)
     for name, value in table.items():
         own = join(key, name)
         if name in fields:
@@ -88,12 +104,6 @@ def _struct(node: inspect.StructType, table: dict[str, Any], key: str, problems:
                 del fitted[name]
         else:
             problems.add_about_key(own, _not_a_key(node.cls, key, name, value))
-    for name, field in fields.items():
-        if field.required and name not in table:
-            # A file without endpoints is told together with an empty [endpoints].
-            if not isinstance(field.type, inspect.DictType):
-                problems.add(join(key, name), f"is missing; it is {_expected(field.type)}")
-            fitted[name] = _blank(field.type)
     return fitted
 
 
