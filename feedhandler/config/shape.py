@@ -52,10 +52,8 @@ def merged(fitted: dict[str, Any]) -> dict[str, Any]:
 
 def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
     """Return the value, or a blank of the same type with a problem noted at ``key``."""
-    why = ""
-    if isinstance(node, inspect.Metadata):
-        why = (node.extra or {}).get("why", "")
-        node = node.type
+    why = (node.extra or {}).get("why", "") if isinstance(node, inspect.Metadata) else ""
+    node = _bare(node)
     match _chosen(node, value), value:
         case inspect.StructType() as chosen, dict():
             return _struct(chosen, value, key, problems)
@@ -79,6 +77,11 @@ def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
     return _blank(node)
 
 
+def _bare(node: inspect.Type) -> inspect.Type:
+    """Return a type without what `Meta` says of it, but for its range, which stands in the type itself."""
+    return node.type if isinstance(node, inspect.Metadata) else node
+
+
 def _chosen(node: inspect.Type, value: Any) -> inspect.Type:
     """Return the type of a union that the value is meant as: a table (``{ file = … }``) or the first named."""
     if not isinstance(node, inspect.UnionType):
@@ -94,8 +97,8 @@ def _struct(node: inspect.StructType, table: dict[str, Any], key: str, problems:
         if field.required and name not in table:
             # A file without endpoints is told together with an empty [endpoints].
             if not isinstance(field.type, inspect.DictType):
-                problems.add(join(key, name), f"is missing; it is {_expected(field.type)}")
-            fitted[name] = _blank(field.type)
+                problems.add(join(key, name), f"is missing; it is {_expected(_bare(field.type))}")
+            fitted[name] = _blank(_bare(field.type))
     for name, value in table.items():
         own = join(key, name)
         if name in fields:
@@ -173,8 +176,6 @@ def _is_control(character: str) -> bool:
 def _expected(node: inspect.Type) -> str:
     """Return what should stand there, in TOML's words."""
     match node:
-        case inspect.Metadata(type=inner):
-            return _expected(inner)
         case inspect.UnionType(types=types):
             return listed(_expected(one) for one in types if not isinstance(one, inspect.NoneType))
         case inspect.ListType(item_type=inspect.StrType()):
@@ -225,8 +226,6 @@ def _remedy(node: inspect.Type, value: Any) -> str:
 def _blank(node: inspect.Type) -> Any:
     """Return something that fits, for where a value must stand and none does."""
     match node:
-        case inspect.Metadata(type=inner):
-            return _blank(inner)
         case inspect.UnionType(types=types):
             return _blank(types[0])
         case inspect.ListType():
@@ -238,5 +237,5 @@ def _blank(node: inspect.Type) -> Any:
         case inspect.IntType() | inspect.FloatType():
             return 1
         case inspect.StructType(fields=fields):
-            return {field.encode_name: _blank(field.type) for field in fields if field.required}
+            return {field.encode_name: _blank(_bare(field.type)) for field in fields if field.required}
     return {}
