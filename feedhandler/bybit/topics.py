@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from feedhandler.bybit.products import PRODUCTS, Nature, Product, Stream
+from feedhandler.errors import FeedError
 
 
-class TopicError(ValueError):
+class TopicError(FeedError, ValueError):
     """A topic that the product does not serve; the text says why and what would be right."""
 
 

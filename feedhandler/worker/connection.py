@@ -75,6 +75,8 @@ class Connection:
         self.generation = 0
         self.news: list[str] = []
         """What to tell a person, since the last look."""
+        self.gave_up = ""
+        """Why it is not dialled any more; ``""`` while it is."""
         self._settings = settings
         self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
         self._loop = asyncio.get_running_loop()
@@ -102,7 +104,8 @@ class Connection:
                     self._ended()
             self._failures = 0 if self._flowed else self._failures + 1
             if self._settings.max_attempts and self._failures >= self._settings.max_attempts:
-                self._down(f"gave up after {self._failures} attempts: {self._reason}")
+                self.gave_up = f"gave up after {self._failures} attempts: {self._reason}"
+                self._down(self.gave_up)
                 return
             if not self._closing:
                 self.lane.count("reconnects")
@@ -158,8 +161,9 @@ class Connection:
         transport, self._transport = self._transport, None
         self.generation += 1
         self.session.closed()
+        self._reason = self._reason or _why(transport)
         if not self._closing:
-            self._down(self._reason or _why(transport))
+            self._down(self._reason)
 
     def _down(self, reason: str) -> None:
         self.lane.closed(reason, time.time_ns())

@@ -53,7 +53,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.errors": Layer(pure=True),
     "feedhandler.wire": Layer(pure=True),
     "feedhandler.control": Layer(("feedhandler.wire",), pure=True),
-    "feedhandler.bybit*": Layer(pure=True),
+    "feedhandler.bybit*": Layer(("feedhandler.errors",), pure=True),
     "feedhandler.book": Layer(("feedhandler.bybit", "feedhandler.wire"), pure=True),
     "feedhandler.config.model": Layer(("feedhandler.bybit",), pure=True),
     # Shared, with the file system or a stream at the other end.
@@ -81,13 +81,14 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.sim*": Layer(("feedhandler.bybit",), pure=True, seeded=True),
     # The strategy's side. The client without a worker runs a worker's connection in its own process.
     "feedhandler.client.direct": Layer(
-        (*SHARED, "feedhandler.worker.connection", "feedhandler.worker.session"), ("msgspec",)
+        (*SHARED, "feedhandler.worker.connection", "feedhandler.worker.feed", "feedhandler.worker.session"),
+        ("msgspec",),
     ),
     "feedhandler.client*": Layer(SHARED, ("msgspec", "zmq")),
     # The command line may use everything; nothing uses it.
     "feedhandler.cli*": Layer(("feedhandler",), ("click", "msgspec", "psutil", "uvloop", "zmq")),
     # What a user could write.
-    "feedhandler.examples*": Layer(("feedhandler.client", "feedhandler.bybit.topics"), ("msgspec", "zmq")),
+    "feedhandler.examples*": Layer(("feedhandler.client", "feedhandler.bybit.topics"), ("msgspec", "pyarrow", "zmq")),
 }
 
 IMPURE: Final = frozenset(
