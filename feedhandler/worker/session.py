@@ -10,6 +10,7 @@ than the one before, and nothing loops.
 """
 
 import enum
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -38,7 +39,7 @@ class Phase(enum.Enum):
     SUBSCRIBED = "subscribed"
     REFUSED = "refused"
     LEAVING = "leaving"
-    """Unsubscribed to be subscribed again: a resync."""
+    """Unsubscribed to be subscribed again: a resync, or wanted again before it was gone."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ Action = Send | Disconnect | Asked | Acknowledged | Refused
 
 
 class _Pending(msgspec.Struct):
+    req_id: str
     op: str
     topics: list[str]
     sent_s: float
@@ -83,9 +85,12 @@ class _Pending(msgspec.Struct):
 
 class _Wanted(msgspec.Struct):
     phase: Phase = Phase.QUEUED
+    req_id: str = ""
+    """The subscribe request that asked for it last: what is answered to an older one says nothing any more."""
     refusals: int = 0
     retry_s: float = 0.0
     unanswered: int = 0
+    """Requests in a row that were not answered. The venue may have subscribed it all the same."""
 
 
 class Session:
@@ -134,7 +139,14 @@ class Session:
         new = [topic for topic in topics if topic not in self._wanted]
         self._wanted.update((topic, _Wanted()) for topic in new)
         if self._open:
-            self._queue(new)
+            # What still comes for a topic on its way out would pass for the new subscription's: it has to be gone.
+            batches = [
+                *self._leaving,
+                *(other.topics for other in self._pending.values() if other.op == operations.UNSUBSCRIBE),
+            ]
+            for topic in set(new).intersection(itertools.chain(*batches)):
+                self._wanted[topic].phase = Phase.LEAVING
+            self._queue([topic for topic in new if self.phase(topic) is Phase.QUEUED])
 
     def unwant(self, topics: Iterable[str]) -> None:
         """Unsubscribe from these and forget them."""
@@ -142,8 +154,9 @@ class Session:
         for batch in self._joining:
             batch[:] = [topic for topic in batch if topic not in gone]
         if self._open:
-            # A topic still asked for is left as well: its acknowledgement may be on the way.
-            self._leave([topic for topic, wanted in gone.items() if wanted.phase in (Phase.ASKED, Phase.SUBSCRIBED)])
+            # A topic still asked for is left as well, and so is one asked for in vain: its answer may be on the way.
+            held = (Phase.ASKED, Phase.SUBSCRIBED)
+            self._leave([topic for topic, wanted in gone.items() if wanted.phase in held or wanted.unanswered])
 
     def resync(self, topic: str) -> None:
         """Unsubscribe, wait for the acknowledgement, subscribe: the venue answers with a new snapshot (dossier 5.4)."""
@@ -161,9 +174,10 @@ class Session:
         self._ping_s = now_s
         self._pong_due_s = None
         for wanted in self._wanted.values():
-            wanted.unanswered = 0
-            if wanted.phase is not Phase.REFUSED:
+            # A refusal holds on every connection; silence may have been the last one's own.
+            if wanted.phase is not Phase.REFUSED or wanted.unanswered:
                 wanted.phase = Phase.QUEUED
+            wanted.unanswered = 0
         self._queue([topic for topic, wanted in self._wanted.items() if wanted.phase is Phase.QUEUED])
 
     def closed(self) -> None:
@@ -184,19 +198,23 @@ class Session:
         pending = self._match(reply)
         if pending is None:
             self.strange_replies += 1
-        elif pending.op == operations.UNSUBSCRIBE:
+            return
+        for topic in pending.topics:
+            if self._awaits(topic, pending):
+                self._wanted[topic].unanswered = 0
+        if pending.op == operations.UNSUBSCRIBE:
             # Refused or not, the topic is not subscribed any more; the venue has no other reason to refuse.
             self._left(pending.topics)
         elif self._product.acknowledges_by_topic and (reply.succeeded or reply.failed):
             failed = set(reply.failed)
-            self._subscribed([topic for topic in pending.topics if topic not in failed])
+            self._subscribed(pending, [topic for topic in pending.topics if topic not in failed])
             for topic in pending.topics:
                 if topic in failed:
-                    self._refused(topic, reply.text or "refused (failTopics)", now_s)
+                    self._refused(pending, topic, reply.text or "refused (failTopics)", now_s)
         elif reply.success:
-            self._subscribed(pending.topics)
+            self._subscribed(pending, pending.topics)
         else:
-            self._whole_request_refused(pending.topics, reply.text, now_s)
+            self._whole_request_refused(pending, reply.text, now_s)
 
     def step(self, now_s: float) -> list[Action]:
         """Return what to do now, in order."""
@@ -237,18 +255,20 @@ class Session:
             elif self._joining:
                 topics = [topic for topic in self._joining.popleft() if topic in self._wanted]
                 if topics:
-                    for topic in topics:
-                        self._wanted[topic].phase = Phase.ASKED
                     self._actions.append(Asked(topics))
-                    self._request(operations.SUBSCRIBE, topics, now_s)
+                    req_id = self._request(operations.SUBSCRIBE, topics, now_s)
+                    for topic in topics:
+                        wanted = self._wanted[topic]
+                        wanted.phase, wanted.req_id = Phase.ASKED, req_id
             else:
                 return
 
-    def _request(self, op: str, topics: list[str], now_s: float) -> None:
+    def _request(self, op: str, topics: list[str], now_s: float) -> str:
         self._requests += 1
         req_id = str(self._requests)
-        self._pending[req_id] = _Pending(op, topics, now_s)
+        self._pending[req_id] = _Pending(req_id, op, topics, now_s)
         self._actions.append(Send(operations.Request(req_id, op, topics).encode()))
+        return req_id
 
     def _keep_alive(self, now_s: float) -> None:
         if self._pong_due_s is not None and now_s >= self._pong_due_s:
@@ -261,21 +281,36 @@ class Session:
                 self._pong_due_s = now_s + self._pong_timeout_s
 
     def _match(self, reply: Acknowledgement) -> _Pending | None:
-        """Find the request of an answer: by ``req_id`` where echoed, else by topics, else the oldest of its kind."""
+        """Find what an answer is about: by ``req_id`` where echoed, else by topics, else the oldest of its kind."""
         if reply.req_id:
             return self._pending.pop(reply.req_id, None)
         named = {*reply.succeeded, *reply.failed}
-        for req_id, pending in self._pending.items():
-            if (not named or named & set(pending.topics)) and reply.op in ("", pending.op):
-                return self._pending.pop(req_id)
-        return None
+        fitting = [
+            pending
+            for pending in self._pending.values()
+            if (not named or not named.isdisjoint(pending.topics)) and reply.op in ("", pending.op)
+        ]
+        # Requests may share topics; an answer names all of its own.
+        pending = min(fitting, key=lambda other: named != set(other.topics), default=None)
+        if pending is None:
+            return None
+        if named and (rest := [topic for topic in pending.topics if topic not in named]):
+            answered = [topic for topic in pending.topics if topic in named]
+            pending.topics = rest  # not answered yet
+            return _Pending(pending.req_id, pending.op, answered, pending.sent_s)
+        return self._pending.pop(pending.req_id)
 
-    def _subscribed(self, topics: list[str]) -> None:
-        held = [topic for topic in topics if self.phase(topic) is Phase.ASKED]
+    def _awaits(self, topic: str, pending: _Pending) -> bool:
+        """Say whether it is this request's answer that decides about a topic."""
+        wanted = self._wanted.get(topic)
+        return wanted is not None and wanted.phase is Phase.ASKED and wanted.req_id == pending.req_id
+
+    def _subscribed(self, pending: _Pending, topics: list[str]) -> None:
+        held = [topic for topic in topics if self._awaits(topic, pending)]
         for topic in held:
             wanted = self._wanted[topic]
             wanted.phase = Phase.SUBSCRIBED
-            wanted.refusals = 0
+            wanted.refusals = wanted.unanswered = 0
         if held:
             self._actions.append(Acknowledged(held))
 
@@ -285,8 +320,8 @@ class Session:
             self._wanted[topic].phase = Phase.QUEUED
         self._queue(again)
 
-    def _refused(self, topic: str, text: str, now_s: float) -> None:
-        if self.phase(topic) is not Phase.ASKED:
+    def _refused(self, pending: _Pending, topic: str, text: str, now_s: float) -> None:
+        if not self._awaits(topic, pending):
             return
         wanted = self._wanted[topic]
         wanted.phase = Phase.REFUSED
@@ -294,21 +329,22 @@ class Session:
         wanted.refusals += 1
         self._actions.append(Refused(topic, text))
 
-    def _whole_request_refused(self, topics: list[str], text: str, now_s: float) -> None:
+    def _whole_request_refused(self, pending: _Pending, text: str, now_s: float) -> None:
+        topics = pending.topics
         named = operations.named_topic(text)
         rest = [topic for topic in topics if topic != named]
         if operations.already_subscribed(text) and (len(rest) < len(topics) or len(topics) == 1):
-            self._subscribed([topic for topic in topics if topic not in rest] or topics)
+            self._subscribed(pending, [topic for topic in topics if topic not in rest] or topics)
             rest = rest if len(topics) > 1 else []
         elif len(rest) < len(topics):
-            self._refused(named, text, now_s)
+            self._refused(pending, named, text, now_s)
         elif len(topics) == 1:
-            self._refused(topics[0], text, now_s)
+            self._refused(pending, topics[0], text, now_s)
             rest = []
-        self._ask_again(rest, halve=len(rest) == len(topics))
+        self._ask_again(pending, rest, halve=len(rest) == len(topics))
 
-    def _ask_again(self, topics: list[str], *, halve: bool) -> None:
-        rest = [topic for topic in topics if self.phase(topic) is Phase.ASKED]
+    def _ask_again(self, pending: _Pending, topics: list[str], *, halve: bool) -> None:
+        rest = [topic for topic in topics if self._awaits(topic, pending)]
         for topic in rest:
             self._wanted[topic].phase = Phase.QUEUED
         middle = len(rest) // 2 if halve else 0
@@ -323,16 +359,15 @@ class Session:
             if pending.op == operations.UNSUBSCRIBE:
                 self._left(pending.topics)  # confirmations go missing on options (dossier 3.3)
                 continue
-            self._subscribed([topic for topic in pending.topics if self._has_data(topic)])
+            self._subscribed(pending, [topic for topic in pending.topics if self._has_data(topic)])
             for topic in pending.topics:
-                if self.phase(topic) is not Phase.ASKED:
+                if not self._awaits(topic, pending):
                     continue
                 wanted = self._wanted[topic]
                 wanted.unanswered += 1
                 if wanted.unanswered > 1:
-                    self._refused(
-                        topic, f"no answer from the venue within {ACKNOWLEDGEMENT_TIMEOUT_S:g} s, twice", now_s
-                    )
+                    text = f"no answer from the venue within {ACKNOWLEDGEMENT_TIMEOUT_S:g} s, twice"
+                    self._refused(pending, topic, text, now_s)
                 else:
                     wanted.phase = Phase.QUEUED
                     self._joining.append([topic])  # alone: whatever kept its request from being answered
