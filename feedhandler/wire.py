@@ -109,24 +109,35 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     connections: int
     frames: int
     """Data messages received."""
+    rejected: int
+    """Topics that the venue refuses at present."""
     published: int
     """Records sent under a number of their own: data and new statuses; images and repeats are not counted here."""
-    images: int
-    reconnects: int
-    gaps: int
-    duplicates: int
-    resyncs: int
-    rejected: int
-    unparsed: int
-    """Text frames that are not what the venue promises."""
-    binary: int
-    unexpected: int
-    """Data frames of topics that nobody asked for on that connection."""
-    held_back: int
-    """Deltas that arrived before their snapshot and were not published."""
     cpu_s: float
     """CPU time of the worker's process so far."""
     rss_bytes: int
+    images: int = 0
+    """Images sent to newcomers."""
+    reconnects: int = 0
+    """Attempts to connect again."""
+    mutes: int = 0
+    """Connections given up because nothing came although the venue owed something."""
+    gaps: int = 0
+    """Jumps in a book's update ids."""
+    duplicates: int = 0
+    """Deltas that came again, or too late."""
+    resyncs: int = 0
+    """Snapshots asked for again after a gap or a contradiction."""
+    stale: int = 0
+    """Topics found silent while their connection was alive."""
+    unparsed: int = 0
+    """Text frames that are not what the venue promises."""
+    binary: int = 0
+    """Binary frames."""
+    unexpected: int = 0
+    """Data frames of topics that nobody asked for on that connection."""
+    held_back: int = 0
+    """Deltas without a snapshot to continue, not published."""
 
 
 class Notice(msgspec.Struct, kw_only=True):

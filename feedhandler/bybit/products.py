@@ -1,6 +1,7 @@
 """Bybit's products: where each is served, what it serves, and the venue's limits (dossier 1 and 2.4)."""
 
 import enum
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -44,6 +45,8 @@ class Product(msgspec.Struct, frozen=True):
     """Topics on one connection; 0 = the venue states none."""
     max_args_characters: int = 21_000
     """Characters of the args arrays on one connection (dossier 2.4)."""
+    canary: str = ""
+    """A lively topic that proves a connection alive: level 1 is sent again after 3 s without change (dossier 5.1)."""
     acknowledges_by_topic: bool = False
     """True where acknowledgements carry topic lists and no ``req_id`` (dossier 3.2)."""
 
@@ -91,9 +94,24 @@ PRODUCTS: Final[dict[str, Product]] = {
             (*_BOOKS, _FULL_BOOK, _TRADES, Stream("tickers", Nature.LATEST, 50), *_KLINES, _PRICE_LIMIT),
             max_args_per_request=10,
             max_topics=0,
+            canary="orderbook.1.BTCUSDT",
         ),
-        Product("linear", "/v5/public/linear", _FUTURES, max_args_per_request=50, max_topics=0),
-        Product("inverse", "/v5/public/inverse", _FUTURES, max_args_per_request=50, max_topics=0),
+        Product(
+            "linear",
+            "/v5/public/linear",
+            _FUTURES,
+            max_args_per_request=50,
+            max_topics=0,
+            canary="orderbook.1.BTCUSDT",
+        ),
+        Product(
+            "inverse",
+            "/v5/public/inverse",
+            _FUTURES,
+            max_args_per_request=50,
+            max_topics=0,
+            canary="orderbook.1.BTCUSD",
+        ),
         Product(
             "option",
             "/v5/public/option",
@@ -130,19 +148,19 @@ def args_characters(topics: list[str]) -> int:
     return sum(len(topic) for topic in topics) + 3 * len(topics)
 
 
-def share_out(product: Product, topics: list[str]) -> list[list[str]]:
+def share_out(product: Product, topics: list[str], reserved: Sequence[str] = ()) -> list[list[str]]:
     """Pack topics onto connections, in order, each filled up to the venue's limits (dossier 2.4).
 
-    A topic that is longer than a whole connection's limit gets one of its own: the venue decides.
+    Each connection keeps room for the ``reserved`` topics, which are not among those returned. A topic that is longer than a whole connection's limit gets one of its own: the venue decides.
     """
     connections: list[list[str]] = []
     characters = 0
     for topic in topics:
         more = args_characters([topic])
         full = not connections or characters + more > product.max_args_characters
-        if full or len(connections[-1]) == product.max_topics:
+        if full or len(connections[-1]) + len(reserved) == product.max_topics:
             connections.append([])
-            characters = 0
+            characters = args_characters(list(reserved))
         connections[-1].append(topic)
         characters += more
     return connections

@@ -78,12 +78,21 @@ def _for_programs(loaded: Loaded, plans: list[WorkerPlan]) -> dict[str, Any]:
                         "args_characters": args_characters(topics),
                         "requests": requests(PRODUCTS[one.product], topics),
                     }
-                    for topics in share_out(PRODUCTS[one.product], one.topics)
+                    for topics in _connections(one)
                 ],
             }
             for one in plans
         ],
     }
+
+
+def _connections(one: WorkerPlan) -> list[list[str]]:
+    """Return what is subscribed on each connection of a worker, its canary included."""
+    canary = [one.connection.canary] if one.connection.canary else []
+    shares = share_out(PRODUCTS[one.product], one.topics, canary)
+    return [
+        topics if any(topic.startswith("orderbook.1.") for topic in topics) else [*topics, *canary] for topics in shares
+    ]
 
 
 def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str]:
@@ -95,7 +104,7 @@ def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str
     connections = 0
     for one in plans:
         product = PRODUCTS[one.product]
-        shares = share_out(product, one.topics)
+        shares = _connections(one)
         connections += len(shares)
         lines += ["", one.worker, f"  product      {one.product}"]
         if one.network != config.network:

@@ -59,6 +59,7 @@ def check(config: Config, written: dict[str, Any], machine: Machine, problems: P
             problems.add_about_key(key, f"names are small letters, digits and _, a letter first{hint}")
         _check_url(config, endpoint, key, problems)
         _check_topics(endpoint, key, problems)
+        _check_canary(endpoint, key, problems)
         own = written["endpoints"][name].get("connection", {})
         _check_backoff(endpoint.connection, own, f"{key}.connection", problems)
         for at, core in enumerate(endpoint.cpu):
@@ -77,6 +78,16 @@ def _check_backoff(connection: Connection, said: dict[str, Any], key: str, probl
             f"reconnect_base_s ({connection.reconnect_base_s:g}) is above reconnect_cap_s"
             f" ({connection.reconnect_cap_s:g}): delays grow from base to cap",
         )
+
+
+def _check_canary(endpoint: Endpoint, key: str, problems: Problems) -> None:
+    canary = endpoint.connection.canary
+    if canary in ("", "auto") or not problems.sound(f"{key}.product"):
+        return
+    try:
+        topics.parse(endpoint.product, canary)
+    except topics.TopicError as error:
+        problems.add(f"{key}.connection.canary", str(error))
 
 
 def _check_url(config: Config, endpoint: Endpoint, key: str, problems: Problems) -> None:

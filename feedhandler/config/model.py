@@ -51,6 +51,9 @@ class Connection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     reconnect_base_s: Annotated[float, Meta(gt=0, le=60)] = 0.5
     """The first retry is immediate; then base * 2^n with jitter, up to the cap."""
     reconnect_cap_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    canary: str = "auto"
+    """A lively topic on each connection, not published, that proves it mute or alive: ``auto`` = a level-1 book where
+    the product serves one, ``""`` = none."""
     max_attempts: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Failed attempts in a row before giving up; 0 = never."""
 

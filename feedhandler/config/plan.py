@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from feedhandler.bybit import topics as grammar
 from feedhandler.bybit.products import HOSTS, PRODUCTS
 from feedhandler.config import addresses
@@ -81,6 +83,12 @@ def url(endpoint: Endpoint, network: Network) -> str:
     return host + PRODUCTS[endpoint.product].path
 
 
+def canary(endpoint: Endpoint) -> str:
+    """Return the topic that proves this endpoint's connections alive, ``""`` for none."""
+    configured = endpoint.connection.canary
+    return PRODUCTS[endpoint.product].canary if configured == "auto" else configured
+
+
 def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> list[WorkerPlan]:
     """Return what each worker is told, in the order of the file.
 
@@ -109,7 +117,7 @@ def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> 
                     publish=[addresses.fill(one, **fillings, index=len(plans)) for one in endpoint.publish],
                     runtime_directory=str(runtime_directory),
                     cpu=endpoint.cpu,
-                    connection=endpoint.connection,
+                    connection=msgspec.structs.replace(endpoint.connection, canary=canary(endpoint)),
                     send_high_water_mark=config.publish.send_high_water_mark,
                     quiet_status_s=config.publish.quiet_status_s,
                     log_level=config.runtime.log_level,

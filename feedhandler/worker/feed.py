@@ -22,10 +22,16 @@ from feedhandler.worker.route import (
     RESYNC_CALM_S,
     SNAPSHOT_TIMEOUT_S,
     UNBASED,
+    Cadence,
     Hole,
     Route,
 )
 
+PROVEN_NS: Final = 3_000_000_000
+"""A connection on which something came within this time is alive."""
+MUTE_NS: Final = 6_500_000_000
+"""Silence of a connection that owes a message every 3 s. Pauses of 5.1 s are on record (dossier 2.5); a mute
+connection is promised to be noticed within 8 s."""
 FIRST_QUIET_STATUS_NS: Final = 1_000_000_000
 """A subject quiet this long repeats its status for the first time."""
 
@@ -205,21 +211,47 @@ class Feed:
 
     # Time.
 
-    def tick(self, now_ns: int, now_s: float) -> None:
-        """Repeat the status of quiet subjects; ask again for snapshots that do not come."""
+    def tick(self, now_ns: int, now_s: float, *, judge: bool = True) -> None:
+        """Repeat the status of quiet subjects, suspect silent ones, ask again for snapshots that do not come.
+
+        ``judge`` is False where the silence may be our own: this process did not run for a while.
+        """
+        alive = (
+            {topic for lane in self.lanes if lane.proven(now_ns) for topic in lane.routes}
+            if judge
+            else frozenset[str]()
+        )
+        for lane in self.lanes:
+            if judge and lane.up:
+                lane.look(now_ns)
         for route in self.routes.values():
             if route.sequence != route.quiet_sequence:
+                if judge and route.live:
+                    route.cadence.paused(now_ns - route.quiet_since_ns)
                 route.quiet_sequence = route.sequence
                 route.quiet_since_ns = now_ns
                 route.repeated_ns = 0
-            elif now_ns - max(route.quiet_since_ns, route.repeated_ns) >= (
+                continue
+            silent_ns = now_ns - route.quiet_since_ns
+            if now_ns - max(route.quiet_since_ns, route.repeated_ns) >= (
                 self._quiet_status_ns if route.repeated_ns else FIRST_QUIET_STATUS_NS
             ):
                 route.repeated_ns = now_ns
                 self._send(route, wire.STATUS, wire.REPEATED, now_ns, route.status)
-            if route.state == RESYNCING and route.due_s is None and now_s - route.resync_s > SNAPSHOT_TIMEOUT_S:
-                hole = route.hole or Hole(now_ns)
-                self.resync(route, "no snapshot came", now_ns, now_s, hole)
+            if route.live and route.topic in alive:
+                stale_after_ns = route.cadence.stale_after_ns()
+                if stale_after_ns is not None and silent_ns > stale_after_ns:
+                    self._suspect(route, silent_ns, now_ns, now_s)
+            elif route.state == RESYNCING and route.due_s is None and now_s - route.resync_s > SNAPSHOT_TIMEOUT_S:
+                self.resync(route, "no snapshot came", now_ns, now_s, route.hole or Hole(now_ns))
+
+    def _suspect(self, route: Route, silent_ns: int, now_ns: int, now_s: float) -> None:
+        """A topic is silent while its connection is alive: say so, and subscribe it anew, alone."""
+        self.counters["stale"] += 1
+        route.cadence.suspected()
+        route.hole = Hole(route.quiet_since_ns)
+        self.enter(route, STALE, f"silent for {silent_ns / 1e9:.1f} s while its connection is alive", now_ns)
+        route.due_s = now_s
 
     def resyncs_due(self, lane: "Lane", now_s: float) -> list[str]:
         """Return the topics of ``lane`` to unsubscribe and subscribe now; each is returned once."""
@@ -239,20 +271,6 @@ class Feed:
             state = "live" if settled == len(self.routes) else "starting" if states[SUBSCRIBING] else "degraded"
         return msgspec.convert(
             {
-                **dict.fromkeys(
-                    (
-                        "images",
-                        "reconnects",
-                        "gaps",
-                        "duplicates",
-                        "resyncs",
-                        "unparsed",
-                        "binary",
-                        "unexpected",
-                        "held_back",
-                    ),
-                    0,
-                ),
                 **self.counters,
                 "worker": self.worker,
                 "network": self.network,
@@ -272,9 +290,23 @@ class Feed:
 class Lane:
     """What one connection carries."""
 
-    __slots__ = ("_feed", "_publish", "clock_s", "frames", "last_ns", "line", "routes", "up")
+    __slots__ = (
+        "_cadence",
+        "_feed",
+        "_publish",
+        "_quiet_frames",
+        "_quiet_since_ns",
+        "canary",
+        "clock_s",
+        "frames",
+        "last_ns",
+        "line",
+        "promised_ns",
+        "routes",
+        "up",
+    )
 
-    def __init__(self, feed: Feed, line: int, clock_s: Callable[[], float]) -> None:
+    def __init__(self, feed: Feed, line: int, clock_s: Callable[[], float], canary: str = "") -> None:
         self._feed = feed
         self._publish = feed.publish
         self.line = line
@@ -282,8 +314,15 @@ class Lane:
         self.routes: dict[str, Route] = {}
         self.frames = 0
         self.last_ns = 0
-        """When the last data message came."""
+        """When the last data message came; before the first one, when the connection opened."""
+        self.canary = canary
+        """A lively topic, not published, that proves the connection alive; ``""`` = none."""
+        self.promised_ns = 0
+        """Since when the venue owes a message every 3 s: it acknowledged a level-1 book. 0 = it owes none."""
         self.up = False
+        self._cadence = Cadence()
+        self._quiet_frames = 0
+        self._quiet_since_ns = 0
         feed.lanes.append(self)
 
     def on_payload(self, payload: bytes, received_ns: int) -> bool:
@@ -303,8 +342,8 @@ class Lane:
                     return self._rare(route, kind, frame, payload, received_ns)
             elif route.chained or not route.live:
                 return self._rare(route, kind, frame, payload, received_ns)
-        except (ValueError, KeyError, AttributeError) as error:
-            return self._not_ours(payload, error)
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
+            return self._not_ours(payload, received_ns, error)
         self.frames += 1
         self.last_ns = received_ns
         route.sequence = sequence = route.sequence + 1
@@ -327,7 +366,17 @@ class Lane:
         self.last_ns = received_ns
         route.sequence += 1
         self._publish(route.heads[kind], route.sequence, received_ns, payload)
-        if route.journal is not None:
+        self._keep(route, kind, payload, received_ns)
+
+    def _keep(self, route: Route, kind: int, payload: bytes, received_ns: int) -> None:
+        """Keep what a late joiner will need."""
+        if route.journal is None:
+            return
+        if kind == DELTA:
+            route.journal.append(payload)
+            if len(route.journal) > JOURNAL_LIMIT:
+                self._fold(route, received_ns)
+        else:
             route.journal = [payload]
             route.image = None
 
@@ -344,7 +393,7 @@ class Lane:
             if not route.asked:
                 # On its way before the unsubscription, or the refusal, took effect.
                 return self._drop("held_back" if route.state == RESYNCING else "unexpected", received_ns)
-            if kind == DELTA:
+            if kind == DELTA and route.state != STALE:
                 return self._drop("held_back", received_ns)  # nothing to merge it into
             if route.state == REJECTED:
                 self._feed.enter(route, SUBSCRIBING, "accepted at last", received_ns)
@@ -356,6 +405,11 @@ class Lane:
     def _unchained(self, route: Route, update_id: int, payload: bytes, received_ns: int) -> bool:
         """A delta that does not continue its book."""
         feed = self._feed
+        if route.state == STALE and route.nature is Nature.BOOK and update_id == route.stale_update_id + 1:
+            route.update_id = update_id
+            feed.come_alive(route, received_ns, "it speaks again")
+            self._deliver(route, DELTA, payload, received_ns)
+            return True
         last = route.update_id
         if route.nature is Nature.DELTAS and (last < 0 or update_id == 1):
             # No snapshot on this socket: the first delta is the base, and so is a restart (dossier 4.3).
@@ -387,9 +441,13 @@ class Lane:
         except ValueError as error:
             self._feed.unfoldable(route, error, now_ns, self.clock_s())
 
-    def _not_ours(self, payload: bytes, error: Exception) -> bool:
-        """A message of no topic of ours: a control reply, garbage, or data nobody asked for."""
+    def _not_ours(self, payload: bytes, received_ns: int, error: Exception) -> bool:
+        """A message of no topic of ours: the canary, a control reply, garbage, or data nobody asked for."""
         if isinstance(error, KeyError):
+            if error.args[0] == self.canary:
+                self.frames += 1
+                self.last_ns = received_ns
+                return True
             self.strange("unexpected", f"data of {error.args[0]}, which is not subscribed here", payload)
             return True
         if isinstance(error, AttributeError):
@@ -411,11 +469,43 @@ class Lane:
         route = self.routes.get(topic)
         return route is not None and route.live
 
+    def proven(self, now_ns: int) -> bool:
+        """Say whether the connection is proven alive: data of any of its topics came just now."""
+        return self.up and now_ns - self.last_ns < PROVEN_NS
+
+    def look(self, now_ns: int) -> None:
+        """Learn how long the connection's pauses are; for those on which the venue promises no rhythm."""
+        if self.frames != self._quiet_frames:
+            self._quiet_frames = self.frames
+            self._cadence.paused(now_ns - self._quiet_since_ns)
+            self._quiet_since_ns = now_ns
+
+    def is_mute(self, now_ns: int) -> bool:
+        """Say whether the connection is silent beyond what the venue promises, or what it used to be."""
+        if not self.up:
+            return False
+        if self.promised_ns:
+            return now_ns - max(self.last_ns, self.promised_ns) > MUTE_NS
+        learned_ns = self._cadence.stale_after_ns()
+        return learned_ns is not None and now_ns - self.last_ns > learned_ns
+
+    def mute(self, now_ns: int) -> str:
+        """Say that nobody may take this connection's silence for a quiet market; return the reason."""
+        reason = f"mute: nothing came on its connection for {(now_ns - self.last_ns) / 1e9:.1f} s"
+        self._cadence.suspected()
+        for route in self.routes.values():
+            if route.live:
+                route.hole = Hole(self.last_ns)
+                self._feed.enter(route, STALE, reason, now_ns)
+        return reason
+
     # What happens to the connection.
 
     def opened(self, now_ns: int) -> None:
         """The connection is open; every topic will be asked for."""
         self.up = True
+        self.last_ns = self._quiet_since_ns = now_ns
+        self.promised_ns = 0
         for route in self.routes.values():
             if route.state == DOWN:
                 self._feed.enter(route, SUBSCRIBING, "connected", now_ns)
@@ -429,16 +519,23 @@ class Lane:
     def acknowledged(self, names: list[str], now_ns: int) -> None:
         """These topics are subscribed. An event topic is live from here, a state from its first snapshot."""
         for topic in names:
+            if topic.startswith("orderbook.1.") and not self.promised_ns:
+                self.promised_ns = now_ns
             route = self.routes.get(topic)
             if route is None or route.live:
                 continue
             if route.state == REJECTED:
                 self._feed.enter(route, SUBSCRIBING, "accepted at last", now_ns)
-            if route.nature in (Nature.EVENT, Nature.DELTAS) and route.state in (SUBSCRIBING, RESYNCING):
+            if route.nature in (Nature.EVENT, Nature.DELTAS) and route.state in (SUBSCRIBING, RESYNCING, STALE):
                 self._feed.come_alive(route, now_ns)
 
     def refused(self, topic: str, text: str, now_ns: int) -> None:
         """The venue refuses a topic; the text is its own."""
+        if topic == self.canary and topic not in self.routes:
+            self.canary = ""
+            self.strange(
+                "unexpected", f"the canary {topic} is refused; the connection is judged by its pongs", text.encode()
+            )
         if route := self.routes.get(topic):
             self._feed.enter(route, REJECTED, text, now_ns)
 
@@ -449,7 +546,7 @@ class Lane:
             if route.state == REJECTED:
                 continue
             route.due_s = None
-            if route.state in (LIVE, STALE):
+            if route.state in (LIVE, STALE) and (route.hole is None or route.hole.to_ns is not None):
                 # Everything up to the last message of the connection is known to have been delivered.
-                route.hole = Hole(self.last_ns or route.since_ns)
+                route.hole = Hole(self.last_ns)
             self._feed.enter(route, DOWN, reason, now_ns)

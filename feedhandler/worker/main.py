@@ -38,6 +38,10 @@ EXIT_CANNOT_START: Final = 3
 
 TICK_S: Final = 0.05
 """How often subscriptions, resyncs and silence are looked at: an XPUB's own signal is lost in a burst of sends."""
+FEED_TICKS: Final = 5
+"""Silence is looked at every so many ticks."""
+OWN_PAUSE_S: Final = 1.0
+"""A tick this late means that the process itself stood still: what is in the socket must be read before judging."""
 BEAT_S: Final = 1.0
 ANSWER_SLICE_NS: Final = 500_000
 """Work for newcomers is cut into slices of about this long, so that live data waits less than 1 ms for them."""
@@ -79,7 +83,9 @@ class Worker:
         self._supervisor.connect(f"ipc://{plan.runtime_directory}/{control.SOCKET_NAME}")
         self._epoch = 0
         self._beats = 0
-        self._started_s = self._loop.time()
+        self._started_s = self._ticked_s = self._judge_from_s = self._loop.time()
+        self._ticked_ns = time.time_ns()
+        self._ticks = 0
         self._process = psutil.Process()
         self._unanswered: dict[bytes, Route] = {}
         """Routes whose newcomers wait, by prefix."""
@@ -91,7 +97,8 @@ class Worker:
         self._strange_logged: Counter[int] = Counter()
 
     async def run(self) -> str:
-        """Work until told to stop; return why."""
+        """Work until told to stop; return why. Raises what a callback raised: a bug of ours ends the worker, loudly."""
+        self._loop.set_exception_handler(self._failed)
         descriptors = (int(self._supervisor.getsockopt(zmq.FD)), self._publisher.descriptor)
         self._loop.add_reader(descriptors[0], self._hear)
         self._loop.add_reader(descriptors[1], self._look_for_newcomers)
@@ -109,6 +116,13 @@ class Worker:
             for descriptor in descriptors:
                 self._loop.remove_reader(descriptor)
             await self._close()
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException) and not self._stop.done():
+            self._stop.set_exception(error)
+        else:
+            self.logger.error("%s", context["message"], exc_info=error)
 
     def stop(self, reason: str) -> None:
         """End in order."""
@@ -162,6 +176,7 @@ class Worker:
                 connection.step()
         new = [topic for topic in wanted if topic not in self._feed.routes]
         product = PRODUCTS[self.plan.product]
+        canary = self.plan.connection.canary
         for connection in self._connections:
             room = product.max_args_characters - args_characters(connection.session.topics)
             places = (product.max_topics or len(new) + len(connection.session.topics)) - len(connection.session.topics)
@@ -170,8 +185,8 @@ class Worker:
                 fitting.append(new.pop(0))
             if fitting:
                 self._carry(connection, fitting, assignment, now_ns)
-        for topics in share_out(product, new):
-            connection = self._connect()
+        for topics in share_out(product, new, reserved=[canary] if canary else []):
+            connection = self._connect("" if any(topic.startswith("orderbook.1.") for topic in topics) else canary)
             self._carry(connection, topics, assignment, now_ns)
 
     def _carry(self, connection: Connection, topics: list[str], assignment: control.Assign, now_ns: int) -> None:
@@ -179,9 +194,9 @@ class Worker:
         connection.session.want(topics)
         connection.step()
 
-    def _connect(self) -> Connection:
+    def _connect(self, canary: str) -> Connection:
         settings = self.plan.connection
-        lane = Lane(self._feed, line=0, clock_s=self._loop.time)
+        lane = Lane(self._feed, line=0, clock_s=self._loop.time, canary=canary)
         session = Session(
             PRODUCTS[self.plan.product],
             ping_interval_s=settings.ping_interval_s,
@@ -189,6 +204,8 @@ class Worker:
             has_data=lane.has_data,
         )
         connection = Connection(f"{self.plan.worker}/{len(self._connections)}", self.plan.url, settings, session, lane)
+        if canary:
+            session.want([canary])
         connection.task.add_done_callback(self._connection_ended)
         self._connections.append(connection)
         return connection
@@ -201,18 +218,34 @@ class Worker:
     # Time.
 
     def _tick(self) -> None:
-        now_s = self._loop.time()
+        now_s, now_ns = self._loop.time(), time.time_ns()
         self._timers["tick"] = self._loop.call_at(now_s + TICK_S, self._tick)
+        # Silence is measured by the wall clock, which may also be set; the loop's clock tells both from real silence.
+        late_s = now_s - self._ticked_s - TICK_S
+        stepped_s = abs((now_ns - self._ticked_ns) / 1e9 - (now_s - self._ticked_s))
+        self._ticked_s, self._ticked_ns = now_s, now_ns
+        if late_s > OWN_PAUSE_S or stepped_s > OWN_PAUSE_S:
+            self._judge_from_s = now_s + OWN_PAUSE_S
+        judge = now_s >= self._judge_from_s
         self._hear()
         self._look_for_newcomers()
-        self._feed.tick(time.time_ns(), now_s)
+        self._ticks += 1
+        if self._ticks % FEED_TICKS == 0:
+            self._feed.tick(now_ns, now_s, judge=judge)
         for connection in self._connections:
+            if judge and connection.lane.is_mute(now_ns):
+                self._give_up_mute(connection, now_ns)
             due = self._feed.resyncs_due(connection.lane, now_s)
             for topic in due:
                 connection.session.resync(topic)
             if due:
                 connection.step()
         self._log_what_happened(now_s)
+
+    def _give_up_mute(self, connection: Connection, now_ns: int) -> None:
+        """Pongs alone never prove data: a connection that brings nothing is opened anew."""
+        connection.lane.count("mutes")
+        connection.give_up(connection.lane.mute(now_ns))
 
     def _beat(self, due_s: float) -> None:
         self._timers["beat"] = self._loop.call_at(due_s + BEAT_S, self._beat, max(due_s + BEAT_S, self._loop.time()))

@@ -38,6 +38,19 @@ SNAPSHOT_TIMEOUT_S: Final = 5.0
 """How long a snapshot may take after its subscription (dossier 5.4)."""
 
 
+SAMPLES: Final = 20
+"""Pauses a topic must have shown before its own cadence is believed; events come in bursts and need more."""
+EVENT_SAMPLES: Final = 50
+PATIENCE: Final = 4
+"""A state is suspicious after this many times its longest pause so far."""
+EVENT_PATIENCE: Final = 10
+LEAST_STALE_NS: Final = 10_000_000_000
+LEAST_STALE_EVENT_NS: Final = 60_000_000_000
+"""Nothing is suspicious sooner than this, however lively it was."""
+LEVEL_1_STALE_NS: Final = 8_000_000_000
+"""Level 1 is sent again after 3 s without change; pauses of 5.1 s are on record (dossier 2.5, 5.1)."""
+
+
 class TransitionError(RuntimeError):
     """A transition that the table does not have: a bug of ours."""
 
@@ -52,11 +65,50 @@ class Hole(msgspec.Struct, frozen=True):
     """None where they cannot be counted."""
 
 
+class Cadence:
+    """How long a topic's pauses are, and so from when on its silence is suspicious.
+
+    A quiet market is not a dead subscription: what counts is the topic's own longest pause, slowly forgotten. Every
+    suspicion that proves wrong doubles the patience.
+    """
+
+    __slots__ = ("_event", "_level_1", "_longest_ns", "_pauses", "_suspicions")
+
+    def __init__(self, topic: str = "", nature: Nature = Nature.LATEST) -> None:
+        self._event = nature in (Nature.EVENT, Nature.DELTAS)
+        self._level_1 = topic.startswith("orderbook.1.")
+        self._longest_ns = 0
+        self._pauses = 0
+        self._suspicions = 0
+
+    def paused(self, pause_ns: int) -> None:
+        """Take a pause that has ended."""
+        self._pauses += 1
+        self._longest_ns = max(pause_ns, self._longest_ns - (self._longest_ns >> 10))
+
+    def suspected(self) -> None:
+        """Note that the topic was silent for too long, and is asked for again."""
+        self._suspicions += 1
+
+    def stale_after_ns(self) -> int | None:
+        """Return how long it may be silent; None while too little is known of it."""
+        if self._level_1:
+            least_ns = LEVEL_1_STALE_NS
+        elif self._pauses < (EVENT_SAMPLES if self._event else SAMPLES):
+            return None
+        elif self._event:
+            least_ns = max(LEAST_STALE_EVENT_NS, EVENT_PATIENCE * self._longest_ns)
+        else:
+            least_ns = max(LEAST_STALE_NS, PATIENCE * self._longest_ns)
+        return least_ns << min(self._suspicions, 10)
+
+
 class Route:
     """A topic's place in the stream."""
 
     __slots__ = (
         "asked",
+        "cadence",
         "chained",
         "due_s",
         "epoch",
@@ -76,6 +128,7 @@ class Route:
         "resyncs",
         "sequence",
         "since_ns",
+        "stale_update_id",
         "state",
         "status",
         "subject",
@@ -116,6 +169,9 @@ class Route:
         """When the last resync was decided, by the loop's clock."""
         self.due_s: float | None = None
         """When the next resync may be asked for; None = none wanted."""
+        self.cadence = Cadence(topic, nature)
+        self.stale_update_id = UNBASED
+        """Where the book stood when it fell silent: a delta that continues it brings it back."""
         self.quiet_sequence = -1
         self.quiet_since_ns = now_ns
         self.repeated_ns = 0
@@ -126,6 +182,9 @@ class Route:
             raise TransitionError(f"{self.subject}: {self.state} cannot become {state} ({reason})")
         self.state, self.reason, self.since_ns = state, reason, now_ns
         self.live = state == LIVE
+        if state == STALE:
+            # Off the hot path: the next record must bring the status ``live`` with it.
+            self.stale_update_id, self.update_id = self.update_id, UNBASED
         if state in (DOWN, RESYNCING, REJECTED, ENDED):
             # Nothing that comes now continues what came before.
             self.update_id = UNBASED

@@ -54,7 +54,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.wire": Layer(pure=True),
     "feedhandler.control": Layer(("feedhandler.wire",), pure=True),
     "feedhandler.bybit*": Layer(("feedhandler.errors",), pure=True),
-    "feedhandler.book": Layer(("feedhandler.bybit", "feedhandler.wire"), pure=True),
+    "feedhandler.book": Layer(("feedhandler.bybit", "feedhandler.errors", "feedhandler.wire"), pure=True),
     "feedhandler.config.model": Layer(("feedhandler.bybit",), pure=True),
     # Shared, with the file system or a stream at the other end.
     "feedhandler.runtime": Layer(),

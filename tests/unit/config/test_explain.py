@@ -53,6 +53,7 @@ pong_timeout_s = 10.0     # default
 connect_timeout_s = 10.0  # default
 reconnect_base_s = 0.5    # default
 reconnect_cap_s = 30.0    # default
+canary = "auto"           # default
 max_attempts = 0          # default
 
 [publish]
@@ -78,6 +79,7 @@ pong_timeout_s = 10.0     # default
 connect_timeout_s = 10.0  # default
 reconnect_base_s = 0.5    # default
 reconnect_cap_s = 30.0    # default
+canary = "auto"           # default
 max_attempts = 3          # file
 """
     )

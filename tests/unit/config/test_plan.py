@@ -43,7 +43,7 @@ def test_everything_is_said() -> None:
         publish=["ipc:///run/feed/linear.pub"],
         runtime_directory="/run/feed",
         cpu=[],
-        connection=Connection(),
+        connection=Connection(canary="orderbook.1.BTCUSDT"),
         send_high_water_mark=100_000,
         quiet_status_s=10.0,
         log_level="info",
@@ -59,7 +59,7 @@ def test_settings_reach_the_worker() -> None:
         endpoints={"linear": linear(cpu=[0, 1], connection={"max_attempts": 3})},
     )
     assert (only.log_level, only.send_high_water_mark, only.quiet_status_s) == ("debug", 5, 2.0)
-    assert (only.cpu, only.connection) == ([0, 1], Connection(max_attempts=3))
+    assert (only.cpu, only.connection) == ([0, 1], Connection(max_attempts=3, canary="orderbook.1.BTCUSDT"))
 
 
 def test_order_of_topics() -> None:

@@ -99,7 +99,6 @@ CASES = {
         ),
     ),
     "metrics": (TOP + LINEAR + "[metrics]\nlisten = ''", "metrics: is not available in this version"),
-    "canary": (TOP + LINEAR + "[connection]\ncanary = ''", "connection.canary: is not available in this version"),
     "rotation of one endpoint": (
         TOP + LINEAR + "[endpoints.linear.connection]\nmax_age_s = 0",
         "endpoints.linear.connection.max_age_s: is not available in this version",
