@@ -325,7 +325,7 @@ class Session:
             return
         wanted = self._wanted[topic]
         wanted.phase = Phase.REFUSED
-        wanted.retry_s = now_s + min(REFUSED_RETRY_S * 2**wanted.refusals, REFUSED_RETRY_CAP_S)
+        wanted.retry_s = now_s + min(REFUSED_RETRY_S * 2 ** min(wanted.refusals, 10), REFUSED_RETRY_CAP_S)
         wanted.refusals += 1
         self._actions.append(Refused(topic, text))
 
