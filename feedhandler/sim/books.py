@@ -5,6 +5,7 @@ size ``"0"``, levels that entered are inserted. ``u`` counts the pushes of one t
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -18,26 +19,36 @@ Sizes = tuple[int, ...]
 Window = dict[int, Sizes]
 """Levels of a side by key (price in ticks times the side's sign), best first."""
 
+CHAINS: Final = 32
+"""Chains of update ids whose truth is kept: each restart of the counting, or of the topic, begins one."""
 REPEAT_NS: Final = 3 * S
 """A level 1 that does not change is sent again after this time (dossier 4.1)."""
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What names one published state."""
+
+    update_id: int
+    sequence: int
+    event_ms: int
 
 
 class Push(msgspec.Struct, frozen=True):
     """What changed at one update id; kept for the ground truth."""
 
-    update_id: int
+    stamp: Stamp
     bids: dict[int, Sizes | None]
     asks: dict[int, Sizes | None]
     """Changed levels by key; None = left the window."""
 
 
 class History:
-    """The last windows of a book: a base, and the pushes since."""
+    """The last windows of one chain of update ids: a base, and the pushes since."""
 
-    def __init__(self, capacity: int, update_id: int, bids: Window, asks: Window) -> None:
+    def __init__(self, capacity: int, stamp: Stamp, bids: Window, asks: Window) -> None:
         self._capacity = capacity
         self._pushes: deque[Push] = deque()
-        self.base_id = update_id
+        self._base = stamp
         self._bids = dict(bids)
         self._asks = dict(asks)
 
@@ -46,28 +57,29 @@ class History:
         self._pushes.append(push)
         if len(self._pushes) > self._capacity:
             oldest = self._pushes.popleft()
-            self.base_id = oldest.update_id
+            self._base = oldest.stamp
             _apply(self._bids, oldest.bids)
             _apply(self._asks, oldest.asks)
 
-    def at(self, update_id: int) -> tuple[Window, Window] | None:
+    def at(self, update_id: int) -> tuple[Stamp, Window, Window] | None:
         """Return bids and asks at ``update_id``, best first; None where it is not (or no longer) known."""
         bids, asks = dict(self._bids), dict(self._asks)
-        known = self.base_id
+        known = self._base
         for push in self._pushes:
-            if known >= update_id:
+            if known.update_id >= update_id:
                 break
             _apply(bids, push.bids)
             _apply(asks, push.asks)
-            known = push.update_id
-        if known != update_id:
+            known = push.stamp
+        if known.update_id != update_id:
             return None
-        return dict(sorted(bids.items())), dict(sorted(asks.items()))
+        return known, dict(sorted(bids.items())), dict(sorted(asks.items()))
 
     @property
     def known(self) -> tuple[int, int]:
         """The lowest and highest update id known."""
-        return self.base_id, self._pushes[-1].update_id if self._pushes else self.base_id
+        last = self._pushes[-1].stamp if self._pushes else self._base
+        return self._base.update_id, last.update_id
 
 
 def _apply(window: Window, changes: dict[int, Sizes | None]) -> None:
@@ -92,7 +104,8 @@ class Book(Publication):
         self.event_ms = 0
         self.bids: Window = {}
         self.asks: Window = {}
-        self.history: History | None = None
+        self.histories: deque[History] = deque(maxlen=CHAINS)
+        """The ground truth, newest chain last; empty unless asked for."""
         self._history_capacity = history
         self._paused_ns = 0
         self._seen: tuple[int, int] | None = None
@@ -105,8 +118,7 @@ class Book(Publication):
             if self._seen is not None:
                 self.update_id += max(1, (now_ns - self._paused_ns) // self.interval_ns)
             self._settle(bids, asks)
-            self.history = None
-        self._remember_start()
+            self._begin_history()
 
     def pause(self, now_ns: int) -> None:
         """Take note that nobody listens any more."""
@@ -137,17 +149,20 @@ class Book(Publication):
             return []
         self.update_id += 1
         self._settle(bids, asks)
-        if self.history is not None:
-            self.history.add(Push(self.update_id, changed_bids, changed_asks))
+        self._remember(changed_bids, changed_asks)
         return [self._message("delta", now_ns, changed_bids, changed_asks)]
 
     def restart(self, now_ns: int, update_id: int = 1) -> list[bytes]:
         """Begin counting again, at 1 as after a restart of the venue's service: a snapshot (dossier 5.1)."""
         self.update_id = update_id
         self._settle(self._window(self.market.bids), self._window(self.market.asks))
-        self.history = None
-        self._remember_start()
+        self._begin_history()
         return [self.snapshot(now_ns)]
+
+    def recount(self) -> None:
+        """Begin counting again with the next delta: it will have ``u`` 1 (dossier 9.5)."""
+        self.update_id = 0
+        self._begin_history()
 
     def renew(self, now_ns: int) -> list[bytes]:
         """Send the next state as a snapshot instead of a delta (dossier 5.1)."""
@@ -155,8 +170,7 @@ class Book(Publication):
         changes = _difference(self.bids, bids), _difference(self.asks, asks)
         self.update_id += 1
         self._settle(bids, asks)
-        if self.history is not None:
-            self.history.add(Push(self.update_id, *changes))
+        self._remember(*changes)
         return [self.snapshot(now_ns)]
 
     def blank(self, now_ns: int, *, keeps_asks: bool) -> list[bytes]:
@@ -166,9 +180,17 @@ class Book(Publication):
         self.update_id += 1
         self._settle({}, self.asks if keeps_asks else {})
         self._seen = (-1, -1)
-        if self.history is not None:
-            self.history.add(Push(self.update_id, changed_bids, changed_asks))
+        self._remember(changed_bids, changed_asks)
         return [self.snapshot(now_ns)]
+
+    def truth(self, update_id: int) -> bytes | None:
+        """Return the whole book at ``update_id`` as a snapshot's data with ``cts``; None where it is not known."""
+        for history in reversed(self.histories):
+            found = history.at(update_id)
+            if found is not None:
+                stamp, bids, asks = found
+                return f'{self._data(stamp, bids, asks)},"cts":{stamp.event_ms}}}'.encode()
+        return None
 
     def level_text(self, side: Side, key: int, sizes: Sizes | None) -> str:
         """Return one level as the venue writes it; None = deleted."""
@@ -189,24 +211,31 @@ class Book(Publication):
         self.sequence, self.event_ms = market.sequence, market.event_ms
         self._seen = (market.bids.version, market.asks.version)
 
-    def _remember_start(self) -> None:
-        if self._history_capacity and self.history is None:
-            self.history = History(self._history_capacity, self.update_id, self.bids, self.asks)
+    def _begin_history(self) -> None:
+        if self._history_capacity:
+            stamp = Stamp(self.update_id, self.sequence, self.event_ms)
+            self.histories.append(History(self._history_capacity, stamp, self.bids, self.asks))
+
+    def _remember(self, bids: dict[int, Sizes | None], asks: dict[int, Sizes | None]) -> None:
+        if self.histories:
+            self.histories[-1].add(Push(Stamp(self.update_id, self.sequence, self.event_ms), bids, asks))
 
     def _message(
-        self,
-        kind: str,
-        now_ns: int,
-        bids: dict[int, Sizes | None] | Window,
-        asks: dict[int, Sizes | None] | Window,
+        self, kind: str, now_ns: int, bids: Mapping[int, Sizes | None], asks: Mapping[int, Sizes | None]
     ) -> bytes:
+        stamp = Stamp(self.update_id, self.sequence, self.event_ms)
+        envelope = self.envelope(kind, now_ns // MS, self.sequence)
+        return f'{envelope}{self._data(stamp, bids, asks)}}},"cts":{self.event_ms}}}'.encode()
+
+    def _data(self, stamp: Stamp, bids: Mapping[int, Sizes | None], asks: Mapping[int, Sizes | None]) -> str:
+        """Return the data of a message, without the closing brace."""
         market = self.market
         bid_text = ",".join([self.level_text(market.bids, key, sizes) for key, sizes in bids.items()])
         ask_text = ",".join([self.level_text(market.asks, key, sizes) for key, sizes in asks.items()])
         return (
-            f'{self.envelope(kind, now_ns // MS, self.sequence)}{{"s":"{market.instrument.symbol}",'
-            f'"b":[{bid_text}],"a":[{ask_text}],"u":{self.update_id},"seq":{self.sequence}}},"cts":{self.event_ms}}}'
-        ).encode()
+            f'{{"s":"{market.instrument.symbol}","b":[{bid_text}],"a":[{ask_text}],'
+            f'"u":{stamp.update_id},"seq":{stamp.sequence}'
+        )
 
 
 def _difference(old: Window, new: Window) -> dict[int, Sizes | None]:

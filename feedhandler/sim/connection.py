@@ -116,6 +116,11 @@ class Connection(WSListener):
         """Add a data frame to the next write."""
         self._outbox.append(framed)
         self.frames_sent += 1
+        self._note(framed)
+
+    def _note(self, framed: bytes) -> None:
+        if self._server.transcript is not None:
+            self._server.transcript.write(self.number, self.product, framed, self._server.now_ns)
 
     def put(self, wire: Wire) -> None:
         """Send a frame that a fault has had its hands on."""
@@ -131,6 +136,7 @@ class Connection(WSListener):
         else:
             self._outbox.append(wire.framed)
         self.frames_sent += 1
+        self._note(wire.framed)
         if wire.is_last:
             self.flush()
             self._is_cut = True
@@ -148,8 +154,7 @@ class Connection(WSListener):
 
     def send(self, payload: bytes) -> None:
         """Send one text message now, after what is queued."""
-        self._outbox.append(frame(payload))
-        self.frames_sent += 1
+        self.queue(frame(payload))
         self.flush()
 
     def flush(self) -> None:

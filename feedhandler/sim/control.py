@@ -5,6 +5,7 @@
 ``/sim/settings``      how the venue behaves where the dossier leaves it open; ``?name=value`` changes it
 ``/sim/faults``        every fault there is, and those switched on
 ``/sim/fault``         switch one on or off: ``?kind=skip&topic=orderbook.50.BTCUSDT&count=1``
+``/sim/book``          the ground truth: ``?product=linear&topic=orderbook.50.BTCUSDT&u=123`` (with ``--truth``)
 ``/sim/close``         the same as ``/sim/fault?kind=close``
 =====================  ==================================================================================
 """
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from feedhandler.sim import strikes
+from feedhandler.sim.books import Book
 from feedhandler.sim.faults import KINDS, FaultError
 from feedhandler.sim.session import Settings
 from feedhandler.sim.strikes import describe
@@ -114,6 +116,23 @@ def fault(server: "Server", query: Query) -> dict[str, Any]:
         raise ControlError(str(error)) from None
 
 
+def book(server: "Server", query: Query) -> dict[str, Any]:
+    """Return the exact book of a topic at one update id: what every client should have arrived at."""
+    _known(query, "product", "topic", "u")
+    found = server.exchange.find(query.get("product", ""), query.get("topic", ""))
+    if not isinstance(found, Book):
+        raise ControlError("no such book was ever subscribed; say product and topic")
+    if not found.histories:
+        raise ControlError("the truth is remembered only with --truth")
+    update_id = query.get("u", str(found.update_id))
+    truth = found.truth(int(update_id)) if update_id.isdecimal() else None
+    if truth is None:
+        known = ", ".join(f"{low} to {high}" for low, high in (history.known for history in found.histories))
+        raise ControlError(f"the book at u={update_id} is not known; known are {known}")
+    decoded: dict[str, Any] = msgspec.json.decode(truth)
+    return decoded
+
+
 def list_faults(server: "Server", query: Query) -> dict[str, Any]:
     """Describe every kind of fault, and those that are switched on."""
     _known(query)
@@ -147,4 +166,5 @@ _PAGES: Final[dict[str, Callable[["Server", Query], dict[str, Any]]]] = {
     "/sim/close": close,
     "/sim/fault": fault,
     "/sim/faults": list_faults,
+    "/sim/book": book,
 }

@@ -26,6 +26,20 @@ def payload_of(framed: bytes) -> bytes:
     return framed[2 if length < 126 else 4 if length == 126 else 10 :]
 
 
+def parse(data: bytes) -> list[tuple[int, bool, bytes, bool]]:
+    """Take frames apart: opcode, whether final, payload, and whether it is whole (the last may be cut)."""
+    found = []
+    while len(data) > 1:
+        size, begin = data[1], 2
+        if size > 125:
+            begin = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:begin], "big")
+        payload = data[begin : begin + size]
+        found.append((data[0] & 0x0F, bool(data[0] & _FIN), payload, len(payload) == size))
+        data = data[begin + size :]
+    return found
+
+
 def fragments(payload: bytes, parts: int) -> bytes:
     """Return one text message cut into ``parts`` frames: the first of type text, the rest continuations."""
     parts = max(1, min(parts, len(payload) or 1))

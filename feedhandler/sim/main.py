@@ -18,7 +18,7 @@ import click
 from feedhandler.bybit.products import PRODUCTS
 from feedhandler.sim.exchange import Exchange
 from feedhandler.sim.listing import Listing
-from feedhandler.sim.replay import Recording, ReplayError, parse_pace
+from feedhandler.sim.replay import Recording, ReplayError, Transcript, parse_pace
 from feedhandler.sim.server import Server
 from feedhandler.sim.server_door import PATHS
 from feedhandler.sim.session import Settings
@@ -58,6 +58,12 @@ _PR_SET_PDEATHSIG: Final = 1
 )
 @click.option("--time-factor", default=1.0, show_default=True, help="Multiplies the venue's idle time-outs.")
 @click.option("--truth", is_flag=True, help="Remember the last books for /sim/book.")
+@click.option(
+    "--record",
+    "record_directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write down every frame sent, one file a connection.",
+)
 @click.option("--parent-pid", type=int, help="End when this process, our parent, ends.")
 def command(
     host: str,
@@ -71,6 +77,7 @@ def command(
     symbols_file: Path | None,
     time_factor: float,
     truth: bool,
+    record_directory: Path | None,
     parent_pid: int | None,
 ) -> None:
     """Run the simulated Bybit: public V5 streams on loopback, with lifelike markets or recorded frames."""
@@ -89,6 +96,7 @@ def command(
         for path in replays:
             recording.read(path)
         symbols = symbols_file.read_text().split() if symbols_file is not None else []
+        transcript = Transcript(record_directory) if record_directory is not None else None
     except ReplayError as error:
         _fail(str(error), EXIT_USAGE)
     except OSError as error:
@@ -104,6 +112,7 @@ def command(
             recording=recording,
             pace=speed,
             settle_s=settle_s,
+            transcript=transcript,
         )
 
     # What was built so far lives until the end: collections need not look at it again.

@@ -1,11 +1,11 @@
-"""Recorded frames: read from files once, then played to connections that subscribe their topics."""
+"""Recorded frames: read from files and played to connections that subscribe their topics; written for the truth."""
 
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
-from feedhandler.sim.frames import frame
+from feedhandler.sim.frames import frame, parse
 
 LONGEST_GAP_MS: Final = 1000
 """Longer silences of a recording are shortened to this."""
@@ -129,6 +129,49 @@ class Cursor:
             return b"".join([text for _, text in chosen]), len(chosen)
         begin, self.sent = self.sent, min(self.sent + self._frames_per_blob, len(self._frames))
         return b"".join(self._frames[begin : self.sent]), self.sent - begin
+
+
+class Transcript:
+    """Writes down every frame of every connection: ``<number>-<product>.jsonl``, one JSON object a frame.
+
+    ``{"time_ns", "conn", "opcode", "final", "payload"}``; in place of ``payload`` there is ``payload_hex`` where it is
+    no text, and ``"whole": false`` where the socket was cut inside the frame.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Write into ``directory``; raise `ReplayError` where that cannot be done."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReplayError(f"cannot use {directory}: {error.strerror}") from None
+        self._directory = directory
+        self._files: dict[int, BinaryIO] = {}
+
+    def write(self, number: int, product: str, framed: bytes, time_ns: int) -> None:
+        """Note frames that were handed to the socket."""
+        file = self._files.get(number)
+        if file is None:
+            file = self._files[number] = (self._directory / f"{number}-{product}.jsonl").open("wb")
+        for opcode, is_final, payload, is_whole in parse(framed):
+            fields: dict[str, object] = {"time_ns": time_ns, "conn": number, "opcode": opcode, "final": is_final}
+            try:
+                fields["payload"] = payload.decode()
+            except UnicodeDecodeError:
+                fields["payload_hex"] = payload.hex()
+            if not is_whole:
+                fields["whole"] = False
+            file.write(msgspec.json.encode(fields) + b"\n")
+
+    def flush(self) -> None:
+        """Make what was written visible to readers."""
+        for file in self._files.values():
+            file.flush()
+
+    def end(self, number: int) -> None:
+        """Close the file of a connection that is gone."""
+        file = self._files.pop(number, None)
+        if file is not None:
+            file.close()
 
 
 def parse_pace(text: str) -> float:

@@ -15,7 +15,7 @@ from feedhandler.sim.exchange import Exchange
 from feedhandler.sim.faults import Faults
 from feedhandler.sim.frames import frame, payload_of
 from feedhandler.sim.publication import Publication
-from feedhandler.sim.replay import Cursor, Recording
+from feedhandler.sim.replay import Cursor, Recording, Transcript
 from feedhandler.sim.server_door import Door
 from feedhandler.sim.session import Settings
 from feedhandler.sim.tampering import Aim, Wire, alter, applies, release
@@ -39,8 +39,12 @@ class Server:
         recording: Recording | None = None,
         pace: float = 1.0,
         settle_s: float = 1.0,
+        transcript: Transcript | None = None,
     ) -> None:
-        """Serve ``exchange``, and ``recording`` at ``pace`` to whoever subscribes its topics."""
+        """Serve ``exchange``, and ``recording`` at ``pace`` to whoever subscribes its topics.
+
+        ``transcript``, if there is one, is given every frame sent.
+        """
         self.loop = asyncio.get_running_loop()
         self.exchange = exchange
         self.settings = settings or Settings()
@@ -51,6 +55,7 @@ class Server:
         """Refused requests by the venue's words."""
         self.violations: Counter[str] = Counter()
         """Limits broken by clients, by name."""
+        self.transcript = transcript
         self.faults = Faults(seed)
         self.door = Door(self, seed)
         self._pace = pace
@@ -76,6 +81,8 @@ class Server:
             self._acceptor.close()
         for connection in list(self.connections.values()):
             connection.abort()
+        if self.transcript is not None:
+            self.transcript.flush()
 
     @property
     def now_ns(self) -> int:
@@ -95,6 +102,8 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """Forget a client and its subscriptions."""
         self.connections.pop(connection.number, None)
+        if self.transcript is not None:
+            self.transcript.end(connection.number)
         if connection.settling is not None:
             connection.settling.cancel()
         for topic in [*connection.session.topics, *connection.slipping]:
@@ -218,7 +227,7 @@ class Server:
 
     def alters(self, connection: Connection) -> bool:
         """Say whether frames to this client must pass one by one because some fault may change them."""
-        return bool(self.faults.data or connection.slipping)
+        return bool(self.faults.data or connection.slipping or self.transcript)
 
     def pass_on(self, connection: Connection, topic: str, framed: bytes) -> None:
         """Queue one data frame for a client, after the faults that hit it."""
@@ -299,6 +308,8 @@ class Server:
         """Cut connections that the venue would cut (dossier 2.3, 9.2)."""
         settings, now_s = self.settings, self.loop.time()
         self.faults.expire(now_s)
+        if self.transcript is not None:
+            self.transcript.flush()
         idle_s = settings.idle_cut_s * settings.time_factor
         silence_s = settings.silence_cut_s * settings.time_factor
         option_s = settings.option_ping_s * settings.time_factor

@@ -83,7 +83,7 @@ def _jump(book: Book, fault: Fault, now_ns: int) -> list[bytes]:
     if fault.kind == "restart":
         return book.restart(now_ns)
     if fault.kind == "restart_delta":
-        book.update_id = 0
+        book.recount()
         return []
     if fault.kind == "lower":
         return book.restart(now_ns, max(2, book.update_id - int(fault.number("by"))))
