@@ -37,7 +37,27 @@ class Beat(_Message):
     """What the session has to tell a person (subscribed, refused), since the last beat."""
 
 
+class Dial(_Message):
+    """A connection wants to dial the venue; wait for `Permit`."""
+
+    worker: str
+    pid: int
+    connection: str
+
+
 # Supervisor to worker.
+class Permit(_Message):
+    """A connection may dial now."""
+
+    connection: str
+
+
+class Wait(_Message):
+    """The venue's budget is spent; the connection's `Permit` comes later."""
+
+    connection: str
+
+
 class Assign(_Message):
     """Carry these topics, all under this epoch; topics not named are carried no more."""
 
@@ -89,6 +109,10 @@ class StatusReply(_Message):
     runtime: str
     simulated_bybit: str
     """Its URL, or ``""``."""
+    attempts: int
+    """Attempts to connect to the venue in the last 5 minutes, all workers together."""
+    attempts_waiting: int
+    """Attempts held back so that the venue's limit is kept."""
     workers: list[WorkerStatus]
 
 
@@ -104,8 +128,8 @@ class Refused(_Message):
     text: str
 
 
-ToSupervisor = Hello | Beat | StatusRequest | Stop
-ToWorker = Assign | Stop
+ToSupervisor = Hello | Beat | Dial | StatusRequest | Stop
+ToWorker = Assign | Permit | Wait | Stop
 ToCommand = StatusReply | Done | Refused
 
 encode: Final = msgspec.json.encode

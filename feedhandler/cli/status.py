@@ -46,6 +46,8 @@ def _lines(status: control.StatusReply, *, show_all: bool) -> Iterator[str]:
     )
     if status.simulated_bybit:
         yield f"simulated Bybit at {status.simulated_bybit}"
+    held = f", {status.attempts_waiting} held back" if status.attempts_waiting else ""
+    yield f"{status.attempts} attempts to connect in the last 5 minutes{held}"
     for worker in status.workers:
         yield ""
         state = click.style(worker.state, fg="green" if worker.state == "running" else "red", bold=True)

@@ -92,6 +92,8 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     workers: Annotated[
         int, Meta(ge=1, le=1000, extra={"why": "the venue takes 1,000 connections of a product from one address"})
     ] = 1
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    """Higher reconnects first when the venue's connection budget is short."""
     cpu: list[Annotated[int, Meta(ge=0, le=1023)]] = []
     """Cores for the worker and for ZeroMQ's thread; ``[]`` = leave to the system."""
     network: Network | None = None
@@ -129,6 +131,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses to bind, placeholders filled in."""
     runtime_directory: str
     cpu: list[int]
+    priority: int = 0
     connection: Connection
     send_high_water_mark: int
     quiet_status_s: float

@@ -16,6 +16,7 @@ import zmq
 from feedhandler import __version__, control, runtime, wire
 from feedhandler.config.model import WorkerPlan
 from feedhandler.supervisor import worker as worker_states
+from feedhandler.supervisor.budget import Budget
 from feedhandler.supervisor.process import EXIT_CANNOT_START, Child, RestartPolicy, exit_in_words
 from feedhandler.supervisor.worker import Worker
 
@@ -109,6 +110,7 @@ class Supervisor:
                 for plan in plans
             ]
         self._workers = {plan.worker: Worker(plan, logger) for plan in plans}
+        self._budget = Budget()
         self._epochs = runtime.Epochs(runtime_directory)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -204,6 +206,7 @@ class Supervisor:
         ran_s = min(now_s - self._ticked_s, 2 * TICK_S)
         self._ticked_s = now_s
         self._hear()
+        self._permit()
         for worker in self._workers.values():
             worker.look(now_s, ran_s)
         if self._stopping_since_s is not None:
@@ -253,17 +256,30 @@ class Supervisor:
             case control.Hello():
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
+                    self._budget.forget(message.worker)
                     self._reply(identity, worker.assign(identity, self._epochs.issue()))
             case control.Beat():
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
                     worker.heard(message, self._loop.time())
                     self._notice_settled(worker)
+            case control.Dial():
+                worker = self._workers.get(message.worker)
+                if worker is not None and worker.pid == message.pid:
+                    self._budget.request(message.worker, message.connection, worker.plan.priority)
+                    if not self._permit():
+                        self._reply(identity, control.Wait(connection=message.connection))
             case control.StatusRequest():
                 self._reply(identity, self._status())
             case control.Stop():
                 self._reply(identity, control.Done(text="stopping"))
                 self.stop("a command")
+
+    def _permit(self) -> bool:
+        """Let connections dial, as far as the venue's budget goes; return whether it was enough for all."""
+        for request in self._budget.grant(self._loop.time()):
+            self._reply(self._workers[request.worker].identity, control.Permit(connection=request.connection))
+        return not self._budget.waiting
 
     def _reply(self, identity: bytes, message: msgspec.Struct) -> None:
         self._socket.send(identity, zmq.SNDMORE)
@@ -293,5 +309,7 @@ class Supervisor:
             config=self._config,
             runtime=str(self._runtime),
             simulated_bybit=f"ws://{self._simulator.address}" if self._simulator is not None else "",
+            attempts=self._budget.spent(now_s),
+            attempts_waiting=self._budget.waiting,
             workers=[worker.status(now_s) for worker in self._workers.values()],
         )

@@ -10,7 +10,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import picows
@@ -25,6 +25,11 @@ from feedhandler.worker.session import Acknowledged, Asked, Disconnect, Refused,
 
 READ_BUFFER_BYTES: Final = 65_536
 """picows doubles a buffer that is nearly full and never shrinks it; this holds a burst of ordinary frames."""
+REFUSED_LEAST_S: Final = 5.0
+REFUSED_CAP_S: Final = 120.0
+"""Pauses after HTTP 403 and 429: too many connections, or shut out for a while; hammering makes it worse (dossier 2.4).
+Other refusals (502, 504 from the load balancer) are backed off like a lost connection."""
+TOO_MANY: Final = (403, 429)
 CLOSE_PATIENCE_S: Final = 0.5
 """How long a closing handshake may take before the socket is dropped."""
 
@@ -44,9 +49,14 @@ class Backoff:
         self._jitter = jitter
         self._retries = 0
 
-    def next_s(self) -> float:
-        """Return the pause before the next retry. Half of it is jitter: many workers must not dial in step."""
+    def next_s(self, least_s: float = 0.0) -> float:
+        """Return the pause before the next retry. Half of it is jitter: many workers must not dial in step.
+
+        ``least_s`` is what a refusal calls for: no retry is immediate then, and the pauses double from there.
+        """
         self._retries += 1
+        if least_s:
+            return min(least_s * 2 ** min(self._retries - 1, 30), max(REFUSED_CAP_S, least_s)) + self._jitter()
         if self._retries == 1:
             return 0.0
         pause_s: float = min(self._base_s * 2 ** min(self._retries - 2, 30), self._cap_s)
@@ -67,6 +77,7 @@ class Connection:
         settings: Settings,
         session: Session,
         lane: Lane,
+        permit: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.url = url
@@ -78,6 +89,9 @@ class Connection:
         self.gave_up = ""
         """Why it is not dialled any more; ``""`` while it is."""
         self._settings = settings
+        self._permit = permit
+        """Waited for before each dial: the venue's connection budget is shared."""
+        self._least_s = 0.0
         self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
@@ -92,6 +106,8 @@ class Connection:
     async def _keep_open(self) -> None:
         while not self._closing:
             self._flowed = False
+            if self._permit is not None:
+                await self._permit(self.name)
             transport = await self._dial()
             if transport is None:
                 self.news.append(f"attempt failed: {self._reason}")
@@ -109,13 +125,13 @@ class Connection:
                 return
             if not self._closing:
                 self.lane.count("reconnects")
-                await asyncio.sleep(self._backoff.next_s())
+                await asyncio.sleep(self._backoff.next_s(self._least_s))
 
     async def _dial(self) -> WSTransport | None:
         """Open the WebSocket within the deadline, TCP, TLS and upgrade together; None and a reason where it fails."""
         self.generation += 1
         generation = self.generation
-        self._reason = ""
+        self._reason, self._least_s = "", 0.0
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 transport, _ = await picows.ws_connect(
@@ -130,10 +146,7 @@ class Connection:
         except TimeoutError:
             self._reason = f"no connection within {self._settings.connect_timeout_s:g} s"
         except picows.WSHandshakeError as error:
-            response = getattr(error, "response", None)
-            self._reason = (
-                f"refused: HTTP {response.status:d}" if response is not None else f"handshake failed: {error}"
-            )
+            self._refused(error)
         except OSError as error:
             self._reason = f"cannot connect: {error.strerror or error}"
         except picows.WSError as error:
@@ -146,6 +159,18 @@ class Connection:
                 self.generation += 1
                 self._abandon()
         return None
+
+    def _refused(self, error: picows.WSHandshakeError) -> None:
+        """Tell why the handshake failed, and how long the venue wants to be left alone."""
+        response = getattr(error, "response", None)
+        if response is None:
+            self._reason = f"handshake failed: {error}"
+            return
+        status = int(response.status)
+        self._reason = f"refused: HTTP {status}"
+        if status in TOO_MANY:
+            wish = (response.headers or {}).get("Retry-After", "")
+            self._least_s = max(float(wish) if wish.isdecimal() else 0.0, REFUSED_LEAST_S)
 
     def _abandon(self) -> None:
         """Drop a connection that came up within a dial that failed all the same."""

@@ -40,6 +40,8 @@ TICK_S: Final = 0.05
 """How often subscriptions, resyncs and silence are looked at: an XPUB's own signal is lost in a burst of sends."""
 FEED_TICKS: Final = 5
 """Silence is looked at every so many ticks."""
+PERMIT_PATIENCE_S: Final = 2.0
+"""How long a dial waits for a supervisor that does not answer at all: one that is paused must not keep us blind."""
 OWN_PAUSE_S: Final = 1.0
 """A tick this late means that the process itself stood still: what is in the socket must be read before judging."""
 BEAT_S: Final = 1.0
@@ -83,6 +85,10 @@ class Worker:
         self._supervisor.connect(f"ipc://{plan.runtime_directory}/{control.SOCKET_NAME}")
         self._epoch = 0
         self._beats = 0
+        self._permits: dict[str, asyncio.Future[None]] = {}
+        """Dials that wait for the supervisor, by connection."""
+        self._queued: set[str] = set()
+        """Connections whose permit will come when the venue's budget allows."""
         self._started_s = self._ticked_s = self._judge_from_s = self._loop.time()
         self._ticked_ns = time.time_ns()
         self._ticks = 0
@@ -160,6 +166,12 @@ class Worker:
             match control.decode_to_worker(raw):
                 case control.Assign() as assignment:
                     self._assign(assignment)
+                case control.Wait(connection=name):
+                    self._queued.add(name)
+                    self.logger.warning("connection %s waits: the venue's connection budget is spent", name)
+                case control.Permit(connection=name):
+                    if (permit := self._permits.pop(name, None)) is not None and not permit.done():
+                        permit.set_result(None)
                 case control.Stop():
                     self.stop("told to by the supervisor")
 
@@ -203,12 +215,25 @@ class Worker:
             pong_timeout_s=settings.pong_timeout_s,
             has_data=lane.has_data,
         )
-        connection = Connection(f"{self.plan.worker}/{len(self._connections)}", self.plan.url, settings, session, lane)
+        connection = Connection(
+            f"{self.plan.worker}/{len(self._connections)}", self.plan.url, settings, session, lane, self._permit
+        )
         if canary:
             session.want([canary])
         connection.task.add_done_callback(self._connection_ended)
         self._connections.append(connection)
         return connection
+
+    async def _permit(self, name: str) -> None:
+        """Wait until the supervisor lets a connection dial: the venue's budget is shared by all workers."""
+        permit = self._permits[name] = self._loop.create_future()
+        self._tell(control.Dial(worker=self.plan.worker, pid=os.getpid(), connection=name))
+        await asyncio.wait([permit], timeout=PERMIT_PATIENCE_S)
+        if name in self._queued:
+            await permit
+            self._queued.discard(name)
+        elif not permit.done():
+            self.logger.warning("connection %s dials without permit: the supervisor does not answer", name)
 
     def _connection_ended(self, task: asyncio.Task[None]) -> None:
         """A connection's task ends by itself only where it gave up, or where we have a bug: then the worker dies."""

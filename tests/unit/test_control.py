@@ -35,6 +35,8 @@ STATUS = control.StatusReply(
     config="deploy/config.toml",
     runtime="/run",
     simulated_bybit="ws://127.0.0.1:9001",
+    attempts=2,
+    attempts_waiting=0,
     workers=[WORKER, msgspec.structs.replace(WORKER, pid=None, beat_age_s=None, heartbeat=None)],
 )
 
@@ -46,6 +48,7 @@ STATUS = control.StatusReply(
         control.Beat(
             worker="linear", pid=42, heartbeat=HEARTBEAT, states={"tickers.BTCUSDT": ("live", "")}, lines=["subscribed"]
         ),
+        control.Dial(worker="linear", pid=42, connection="linear/0"),
         control.StatusRequest(),
         control.Stop(),
     ],

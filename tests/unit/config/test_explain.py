@@ -69,6 +69,7 @@ unchecked_topics = []                            # default
 subscriptions = []                               # default
 publish = ["ipc://{runtime}/{worker}.pub"]       # default
 workers = 1                                      # file
+priority = 0                                     # default
 cpu = []                                         # default
 network = "mainnet"                              # as at the top level
 url = "wss://stream.bybit.com/v5/public/linear"  # default, by network and product

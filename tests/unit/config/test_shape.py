@@ -95,7 +95,7 @@ CASES = {
         TOP + LINEAR + '"a b" = 1',
         (
             'endpoints.linear."a b": there is no such key in [endpoints.linear], only product, symbols, streams, topics,'
-            " unchecked_topics, subscriptions, publish, workers, cpu, network, url and connection"
+            " unchecked_topics, subscriptions, publish, workers, priority, cpu, network, url and connection"
         ),
     ),
     "metrics": (TOP + LINEAR + "[metrics]\nlisten = ''", "metrics: is not available in this version"),
@@ -104,7 +104,6 @@ CASES = {
         "endpoints.linear.connection.max_age_s: is not available in this version",
     ),
     "lines": (TOP + LINEAR + "lines = 2", "endpoints.linear.lines: is not available in this version"),
-    "priority": (TOP + LINEAR + "priority = 1", "endpoints.linear.priority: is not available in this version"),
     "retain": (TOP + LINEAR + "retain = 1", "endpoints.linear.retain: is not available in this version"),
     "allow_dcp": (TOP + LINEAR + "allow_dcp = true", "endpoints.linear.allow_dcp: is not available in this version"),
     "reference to a key": (
