@@ -94,12 +94,12 @@ def concerns(zmq_filter: bytes, endpoint: str) -> bool:
 
 def nearest(subject: str, carried: Iterable[str]) -> str:
     """Return the carried subject that a misspelt one probably means, ``""`` where none is near."""
-    head, _, symbol = subject.rpartition(".")
-    words = {head, symbol, symbol.upper()}
-    every = list(carried)
-    # One of its two halves is usually right; only where neither is, all are compared.
-    likely = [other for other in every if not words.isdisjoint(other.rpartition(".")[::2])] or every
-    found = difflib.get_close_matches(subject, likely[:_MOST_COMPARED], n=1) or difflib.get_close_matches(
-        subject, every[:_MOST_COMPARED], n=1
-    )
-    return found[0] if found else ""
+    wanted = subject.lower()
+    every = {other.lower(): other for other in carried}
+    # One of the two halves is usually right; only where neither is, all are compared.
+    halves = set(wanted.rpartition(".")[::2])
+    likely = [other for other in every if not halves.isdisjoint(other.rpartition(".")[::2])]
+    for candidates in (likely, every):
+        if found := difflib.get_close_matches(wanted, [*candidates][:_MOST_COMPARED], n=1):
+            return every[found[0]]
+    return ""

@@ -1,9 +1,12 @@
 """Who carries what, as the feed's directory (``feed.json``) has it. Pure: no I/O, no clock."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from feedhandler.client.interest import Interest, nearest
 from feedhandler.runtime import FeedDirectory
+
+_MOST_HINTS: Final = 20
 
 
 class Placement:
@@ -11,6 +14,7 @@ class Placement:
 
     def __init__(self, directory: FeedDirectory) -> None:
         self._workers = directory.workers
+        self._hints = _MOST_HINTS
         self.carried: dict[str, str] = {
             f"{worker.endpoint}.{topic}": name for name, worker in directory.workers.items() for topic in worker.topics
         }
@@ -32,7 +36,9 @@ class Placement:
 
     def unassigned(self, subject: str) -> str:
         """Say in words that nobody carries a subject, with the nearest that somebody does."""
-        near = nearest(subject, self.carried)
+        # Each search may take tens of ms; whoever has more wrong subjects than this has the wrong configuration.
+        near = nearest(subject, self.carried) if self._hints else ""
+        self._hints -= bool(self._hints)
         return f"nobody carries {subject}" + (f"; the nearest that is carried: {near}" if near else "")
 
 

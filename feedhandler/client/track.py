@@ -13,6 +13,7 @@ import msgspec
 from feedhandler import wire
 from feedhandler.bybit import topics
 from feedhandler.bybit.products import PRODUCTS, Nature
+from feedhandler.client.counters import Counters
 from feedhandler.client.record import UNKNOWN, Record, decode_status, local_status
 from feedhandler.wire import DELTA, DOWN, IMAGE, LIVE, REPEATED, RESYNCING, SNAPSHOT, STALE, STATUS, UPDATE
 
@@ -29,36 +30,11 @@ class View(Protocol):
     loaded: bool
     """It has had its snapshot."""
 
-    def apply(self, record: Record) -> None:
-        """Take the next data record in order."""
+    def take(self, record: Record) -> None:
+        """Take the next data record, in order."""
 
     def tell(self, state: str, reason: str) -> None:
         """Take the subject's state."""
-
-
-class Counters(msgspec.Struct):
-    """What the client did not deliver, or had to mend; each grows by one per record or event."""
-
-    lost: int = 0
-    """Records that were published and never arrived."""
-    gaps: int = 0
-    """Jumps in a subject's sequence."""
-    recovered: int = 0
-    """Subjects brought back in step by an image after they had fallen out."""
-    duplicates: int = 0
-    """Records that came again, or late, and were not delivered."""
-    old_epoch: int = 0
-    """Records of an epoch that is over."""
-    images: int = 0
-    """Images meant for other newcomers: skipped, being in step."""
-    overtaken: int = 0
-    """Deltas held for an image that already contained them, or given up."""
-    discarded: int = 0
-    """Records of a backlog older than ``max_age_s``."""
-    refused: int = 0
-    """Records of another network than the one asked for."""
-    malformed: int = 0
-    """Messages that are not of the wire format."""
 
 
 def keeps_state(topic: str) -> bool:
@@ -91,6 +67,7 @@ class Track:
         "_replayed",
         "_status",
         "_undelivered",
+        "_where_lost",
         "_whole_from",
         "epoch",
         "in_step",
@@ -108,7 +85,13 @@ class Track:
         "view",
     )
 
-    def __init__(self, subject: str, outbox: deque[Record], counters: Counters) -> None:
+    def __init__(
+        self,
+        subject: str,
+        outbox: deque[Record],
+        counters: Counters,
+        where_lost: str = "between the worker and this program",
+    ) -> None:
         self.subject = subject
         self.product = ""
         self.link: str | None = None
@@ -131,6 +114,7 @@ class Track:
         self.outside: tuple[str, str] | None = None
         """State and reason that the way to the worker imposes, whatever the worker last said."""
         self.view: View | None = None
+        self._where_lost = where_lost
         self._outbox = outbox
         self._counters = counters
         self._status: wire.Status | None = None
@@ -215,7 +199,7 @@ class Track:
         self.keeps_state = True
         if self.in_step and record.sequence <= self.sequence:
             if self.view is not None and not self.view.loaded and record.sequence == self.sequence:
-                self.view.apply(record)
+                self.view.take(record)
             self._counters.images += 1
             return
         if not self.joined:
@@ -304,7 +288,7 @@ class Track:
         state = RESYNCING if self._fallen and self.state in (LIVE, STALE) else self.state
         self._tell(
             state,
-            f"{lost} record{'s' if lost > 1 else ''} lost between the worker and this program",
+            f"{lost} record{'s' if lost > 1 else ''} lost {self._where_lost}",
             now_ns,
             blind_from_ns=self.last_ns,
             blind_to_ns=record.published_ns,
@@ -334,10 +318,20 @@ class Track:
     def _deliver(self, record: Record) -> None:
         self.last_ns = record.published_ns
         if self.view is not None:
-            self.view.apply(record)
+            self.view.take(record)
         self._outbox.append(record)
 
     # State.
+
+    def attach(self, view: View) -> None:
+        """Keep a view from now on; it is loaded by the next snapshot or image."""
+        self.view = view
+        self._tell_view()
+
+    def detach(self) -> None:
+        """The subject is followed no more: the view that was kept of it stands still."""
+        if self.view is not None:
+            self.view.tell(UNKNOWN, "unsubscribed")
 
     def impose(self, state: str, reason: str, now_ns: int) -> None:
         """The way to the worker decides: down, unassigned, unknown, rejected."""
@@ -359,6 +353,7 @@ class Track:
         if record.epoch == self.epoch:
             self.joined = True
             self.sequence = max(self.sequence, record.sequence)
+            self.next_sequence = 0
 
     def end_skipping(self, skipped: int, reason: str, now_ns: int) -> None:
         """Say what was thrown away, and begin anew with the worker's next answer."""
@@ -390,12 +385,11 @@ class Track:
         elif state != self.state:
             reason = "delivery goes on" if state in (LIVE, STALE) else f"epoch {self.epoch} began"
             self._tell(state, reason, now_ns)
-        whole = self.joined and self.outside is None and (self.in_step or not self.keeps_state)
+        whole = self.joined and (self.in_step or not self.keeps_state)
         self.next_sequence = self.sequence + 1 if whole and self._status is not None else 0
 
     def _effective(self) -> str:
-        if self.outside is not None:
-            return self.outside[0]
+        """Return the state while nothing is imposed from outside."""
         told = RESYNCING if self.state in (LIVE, STALE) else self.state
         if self._status is None:
             return told
@@ -420,32 +414,18 @@ class Track:
                 recoverable=False,
             )
 
-    def _tell(
-        self,
-        state: str,
-        reason: str,
-        now_ns: int,
-        *,
-        blind_from_ns: int | msgspec.UnsetType = msgspec.UNSET,
-        blind_to_ns: int | msgspec.UnsetType = msgspec.UNSET,
-        lost: int | msgspec.UnsetType | None = msgspec.UNSET,
-        recoverable: bool | msgspec.UnsetType = msgspec.UNSET,
-    ) -> None:
-        """Make a status of our own, in the worker's form."""
+    def _tell(self, state: str, reason: str, now_ns: int, **hole: int | bool | None) -> None:
+        """Make a status of our own, in the worker's form; ``hole`` as the last fields of `wire.Status`."""
         last = self._status
-        down = state == DOWN
         status = wire.Status(
             state=state,
             reason=reason,
             since_ns=now_ns,
             worker=self.link or (last.worker if last is not None else ""),
             network=last.network if last is not None else "",
-            lines_up=0 if down or last is None else last.lines_up,
+            lines_up=0 if state == DOWN or last is None else last.lines_up,
             lines=last.lines if last is not None else 0,
-            blind_from_ns=blind_from_ns,
-            blind_to_ns=blind_to_ns,
-            lost=lost,
-            recoverable=recoverable,
+            **hole,  # type: ignore[arg-type]  # each has a type of its own
         )
         self.state, self.reason = state, reason
         self._outbox.append(local_status(self.subject, self.product, self.epoch, self.sequence, status, now_ns))

@@ -12,10 +12,12 @@ from typing import Final
 import msgspec
 
 from feedhandler import wire
-from feedhandler.client.interest import Interest, concerns, endpoint_of, is_control, is_prefix, nearest
+from feedhandler.client.counters import Counters
+from feedhandler.client.interest import Interest, endpoint_of, is_control, is_prefix, nearest
+from feedhandler.client.links import CONNECTING, LOST, SILENT, UP, Link, Links
 from feedhandler.client.placement import Placement
 from feedhandler.client.record import UNASSIGNED, UNKNOWN, Record, decode_status
-from feedhandler.client.track import Counters, Track
+from feedhandler.client.track import Track, View
 from feedhandler.runtime import FeedDirectory
 from feedhandler.wire import DOWN, ENDED, IMAGE, REJECTED, REPEATED, SIMULATED, STATUS
 
@@ -26,82 +28,12 @@ NO_FEED_S: Final = 1.0
 ANSWER_S: Final = 1.0
 """A worker answers a subscription within its pacing of 100 ms or so; asked again after this, doubled each time."""
 ANSWER_CAP_S: Final = 10.0
-_UNANSWERED_ATTEMPTS: Final = 2
+_UNANSWERED_ATTEMPTS: Final = 1
 """Unanswered for this many requests, a subject is not known to the worker."""
-
-_LINK_UP: Final = "up"
-_LINK_CONNECTING: Final = "connecting"
-_LINK_LOST: Final = "lost"
-_LINK_SILENT: Final = "silent"
-
-
-class Open(msgspec.Struct, frozen=True):
-    """Connect to a worker."""
-
-    link: str
-    address: str
-
-
-class Close(msgspec.Struct, frozen=True):
-    """Close the connection to a worker."""
-
-    link: str
-
-
-class Subscribe(msgspec.Struct, frozen=True):
-    """Tell a worker of a filter."""
-
-    link: str
-    filter: bytes
-
-
-class Unsubscribe(msgspec.Struct, frozen=True):
-    """Take a filter back."""
-
-    link: str
-    filter: bytes
-
-
-Action = Open | Close | Subscribe | Unsubscribe
 
 _unpack: Final = wire.HEADER.unpack_from
 _PAYLOAD: Final = 1 + wire.HEADER.size
 _decode_heartbeat: Final = msgspec.json.Decoder(wire.Heartbeat).decode
-
-
-class Link:
-    """The way to one worker."""
-
-    __slots__ = (
-        "address",
-        "discard_before_ns",
-        "endpoint",
-        "filters",
-        "heard_s",
-        "name",
-        "network",
-        "skipped",
-        "state",
-    )
-
-    def __init__(self, name: str, endpoint: str, address: str, now_s: float) -> None:
-        self.name = name
-        self.endpoint = endpoint
-        """``""`` where the client was only given an address."""
-        self.address = address
-        self.state = _LINK_CONNECTING
-        self.heard_s = now_s
-        self.filters: set[bytes] = set()
-        """What it was told."""
-        self.network: str | None = None
-        """As the worker says; None until it does."""
-        self.discard_before_ns = 0
-        self.skipped: dict[Track, int] = {}
-        """Records thrown away of the stale backlog, by subject."""
-
-
-def _named(link: Link) -> str:
-    return f"worker {link.name} at {link.address}" if link.endpoint else f"the worker at {link.address}"
 
 
 class _Request(msgspec.Struct):
@@ -121,10 +53,13 @@ class Truth:
     def __init__(self, where: str, *, network: str | None = None, max_age_s: float | None = None) -> None:
         self.outbox: deque[Record] = deque()
         """Records to hand out, in order, before anything that comes later."""
-        self.actions: list[Action] = []
-        """To be carried out in order."""
+        self._links = Links()
+        self.links = self._links.by_name
+        self.actions = self._links.actions
+        """What must be done to the sockets, in order."""
         self.counters = Counters()
-        self.links: dict[str, Link] = {}
+        self.malformed = ""
+        """Why the last message that was not of the wire format was not."""
         self.interest = Interest()
         self._where = where
         self._network = network
@@ -142,6 +77,8 @@ class Truth:
         self._now_ns = 0
         self._now_s = 0.0
         self._oldest_ns = 0
+        self._discarding = 0
+        """Links whose backlog is being thrown away."""
         # Flags that need a second look.
         self._special = IMAGE | REPEATED | (SIMULATED if network not in (None, "sim") else 0)
 
@@ -152,28 +89,30 @@ class Truth:
         self._now_ns = now_ns
         self._now_s = now_s
         if self._max_age_ns is not None:
-            self._oldest_ns = now_ns - self._max_age_ns
+            # While a backlog is thrown away nothing takes the short way.
+            self._oldest_ns = now_ns if self._discarding else now_ns - self._max_age_ns
 
     def tick(self, busy: Container[str]) -> None:
         """Judge silence and unanswered requests; ``busy`` are the workers of whom not everything was read yet."""
         gone = self._feed_is_gone()
-        for link in self.links.values():
+        for link in self._links:
             if link.name in busy or gone:
                 continue
-            if link.state in (_LINK_UP, _LINK_CONNECTING) and self._now_s - link.heard_s > SILENCE_S:
-                never = link.state == _LINK_CONNECTING
-                link.state = _LINK_LOST if never else _LINK_SILENT
+            if link.state in (UP, CONNECTING) and self._now_s - link.heard_s > SILENCE_S:
+                never = link.state == CONNECTING
+                link.state = LOST if never else SILENT
                 what = "no connection to" if never else "no heartbeat from"
-                self._lose(link, f"{what} {_named(link)} for {SILENCE_S:g} s")
+                self._lose(link, f"{what} {link} for {SILENCE_S:g} s")
         if gone:
-            for track in (*self._tracks.values(), *self._prefix_tracks.values()):
-                track.impose(UNKNOWN, f"no feed at {self._where}", self._now_ns)
+            for track in self.tracks():
+                if not self._fixed or track.outside is None:
+                    track.impose(UNKNOWN, f"no feed at {self._where}", self._now_ns)
         for track, request in list(self._requests.items()):
             self._pursue(track, request)
 
     def _feed_is_gone(self) -> bool:
-        heard = any(link.state == _LINK_UP for link in self.links.values())
-        if self._fixed or self._alive or heard or self._feed_seen_s is None:
+        heard = any(link.state == UP for link in self._links)
+        if self._alive or heard or self._feed_seen_s is None:
             self._feed_seen_s = self._now_s
         return self._now_s - self._feed_seen_s > NO_FEED_S
 
@@ -212,7 +151,9 @@ class Truth:
             track.next_sequence = sequence + 1
             track.last_ns = published_ns
             if track.view is not None:
-                track.view.apply(record)
+                track.view.take(record)
+                if not track.view.loaded:
+                    self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
             return record
         if version != wire.VERSION:
             self._on_first(link, message)
@@ -224,42 +165,54 @@ class Truth:
         """A subject not met before, a heartbeat or notice, or a message that is not of the format."""
         try:
             parsed = wire.parse(message)
-        except wire.WireError as error:
-            self.counters.malformed += 1
-            self.malformed = str(error)
+            if parsed.kind == wire.HEARTBEAT and self._network is not None:
+                link.network = _decode_heartbeat(parsed.payload).network
+        except ValueError as error:
+            self._count_malformed(error)
             return
-        record = Record(*parsed, product=self._product(parsed.subject))
-        if record.kind > STATUS:
-            if record.kind == wire.HEARTBEAT and self._network is not None:
-                link.network = _decode_heartbeat(record.payload).network
-            if self.interest.matches(record.subject):
+        if self.interest.matches(parsed.subject):
+            record = Record(*parsed, product=self._product(parsed.subject))
+            if record.kind > STATUS:
                 self.outbox.append(record)
-        elif self.interest.matches(record.subject):
-            self._on_record(link, self._track(record.subject), record)
+            else:
+                self._on_record(link, self._track(record.subject), record)
 
-    malformed = ""
-    """Why the last malformed message was none."""
+    def _count_malformed(self, error: ValueError) -> None:
+        self.counters.malformed += 1
+        self.malformed = str(error)
 
     def _on_record(self, link: Link, track: Track, record: Record) -> None:
-        if self._network is not None and self._refuses(link, track, record):
-            return
-        if link.discard_before_ns or record.published_ns < self._oldest_ns:
-            if not link.discard_before_ns:
-                # Not only what is too old: a strategy that far behind would be at the edge of its age ever after.
-                link.discard_before_ns = self._now_ns
-            if record.published_ns < link.discard_before_ns:
-                self.counters.discarded += 1
-                link.skipped[track] = link.skipped.get(track, 0) + 1
-                track.skip(record)
+        try:
+            if (self._network is not None and self._refuses(link, track, record)) or self._is_stale(
+                link, track, record
+            ):
                 return
-            self._end_discarding(link)
-        track.link = link.name
-        track.on_record(record, self._now_ns)
+            track.link = link.name
+            track.on_record(record, self._now_ns)
+        except ValueError as error:  # a status that is none
+            self._count_malformed(error)
+            return
         if track.needs_recovery:
             if track not in self._requests:
                 self._ask(track, _Request())
         elif track.wants_image or not track.is_answered:
             self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
+
+    def _is_stale(self, link: Link, track: Track, record: Record) -> bool:
+        """Say whether a record belongs to a backlog that is thrown away."""
+        if not link.discard_before_ns:
+            if self._max_age_ns is None or record.published_ns >= self._now_ns - self._max_age_ns:
+                return False
+            # Not only what is too old: else a strategy that far behind would be at the edge of its age ever after.
+            link.discard_before_ns = self._oldest_ns = self._now_ns
+            self._discarding += 1
+        if record.published_ns >= link.discard_before_ns:
+            self._end_discarding(link)
+            return False
+        self.counters.discarded += 1
+        link.skipped[track] = link.skipped.get(track, 0) + 1
+        track.skip(record)
+        return True
 
     def _refuses(self, link: Link, track: Track, record: Record) -> bool:
         """Say whether a record is of another network than asked for, or of one not known yet."""
@@ -280,11 +233,15 @@ class Truth:
         return True
 
     def _end_discarding(self, link: Link) -> None:
+        if not link.discard_before_ns:
+            return
         link.discard_before_ns = 0
+        self._discarding -= 1
         skipped, link.skipped = link.skipped, {}
+        age = f"{(self._max_age_ns or 0) / 1e9:g} s"
         for track, count in skipped.items():
-            age = f"{(self._max_age_ns or 0) / 1e9:g} s"
-            track.end_skipping(count, f"{count} records of a backlog older than {age} thrown away", self._now_ns)
+            records = f"{count} record{'s' if count > 1 else ''}"
+            track.end_skipping(count, f"{records} of a backlog older than {age} thrown away", self._now_ns)
             self._ask(track, _Request())
 
     # Links.
@@ -292,30 +249,27 @@ class Truth:
     def on_heard(self, link: Link) -> None:
         """Something came from a worker since the last time."""
         link.heard_s = self._now_s
-        if link.state == _LINK_SILENT:
-            link.state = _LINK_UP
+        state, link.state = link.state, UP
+        if state == SILENT:
             for track in self._tracks.values():
                 if track.link == link.name and track.outside is not None and track.outside[0] == DOWN:
                     track.release(self._now_ns)
-        elif link.state != _LINK_UP:
-            link.state = _LINK_UP
 
     def on_drained(self, link: Link) -> None:
         """Everything that came from a worker has been taken in."""
-        if link.skipped:
-            self._end_discarding(link)
+        self._end_discarding(link)
 
     def on_connected(self, link: Link) -> None:
         """The connection to a worker stands; ZeroMQ has told it all filters again."""
-        link.state = _LINK_UP
+        link.state = UP
         link.heard_s = self._now_s
 
     def on_disconnected(self, link: Link) -> None:
         """The connection to a worker broke."""
-        if link.state in (_LINK_UP, _LINK_SILENT):
-            link.state = _LINK_LOST
+        if link.state in (UP, SILENT):
+            link.state = LOST
             link.network = None
-            self._lose(link, f"connection to {_named(link)} lost")
+            self._lose(link, f"connection to {link} lost")
 
     def _lose(self, link: Link, reason: str) -> None:
         for track in self._tracks.values():
@@ -332,10 +286,10 @@ class Truth:
         if added is None:
             return
         self._open_links()
-        for link in self.links.values():
-            self._tell(link, added)
+        for link in self._links:
+            self._links.tell(link, added)
             if self._fixed and (endpoint := endpoint_of(text)):
-                self._tell(link, f"{endpoint}.heartbeat.".encode())
+                self._links.tell(link, f"{endpoint}.heartbeat.".encode())
         if is_prefix(text):
             self._expand(text)
         elif not is_control(text):
@@ -346,12 +300,13 @@ class Truth:
         removed = self.interest.remove(text)
         if removed is None:
             return
-        for link in self.links.values():
-            self._untell(link, removed)
+        for link in self._links:
+            self._links.untell(link, removed)
         self._prefix_tracks.pop(text, None)
         for key, track in list(self._tracks.items()):
             if not self.interest.matches(track.subject):
                 del self._tracks[key]
+                track.detach()
                 self._requests.pop(track, None)
                 self._end_asking(track)
 
@@ -378,9 +333,12 @@ class Truth:
 
     # Asking for answers.
 
-    def request_image(self, track: Track) -> None:
-        """Ask for an image of a subject that is in step, for a view that came later."""
-        self._ask(track, _Request())
+    def attach(self, subject: str, view: View) -> None:
+        """Keep a view of a subject that is subscribed to."""
+        track = self._tracks[subject.encode()]
+        track.attach(view)
+        if track.wants_image:
+            self._ask(track, _Request())  # its snapshot has gone by
 
     def _ask(self, track: Track, request: _Request) -> None:
         """Ask the worker anew for one subject: its status and its image."""
@@ -389,31 +347,30 @@ class Truth:
         request.attempts += 1
         exact = wire.prefix(track.subject)
         for link in self._links_of(track):
-            self._untell(link, exact)
-            self._tell(link, exact)
+            self._links.untell(link, exact)
+            self._links.tell(link, exact)
 
     def _end_asking(self, track: Track) -> None:
         """Take the filter back that was only there to ask for a subject which a prefix matches."""
         if track.subject not in self.interest.filters:
-            for link in self.links.values():
-                self._untell(link, wire.prefix(track.subject))
+            for link in self._links:
+                self._links.untell(link, wire.prefix(track.subject))
 
     def _pursue(self, track: Track, request: _Request) -> None:
         if track.outside is None and track.is_answered and not track.wants_image:
             del self._requests[track]
             self._end_asking(track)
             return
-        if self._now_s < request.due_s or not any(link.state == _LINK_UP for link in self._links_of(track)):
+        if self._now_s < request.due_s or not any(link.state == UP for link in self._links_of(track)):
             return
-        if track.outside is not None and track.outside[0] != DOWN:
+        if track.outside is not None and track.outside[0] not in (DOWN, UNKNOWN):
             return
         if not track.is_answered and request.attempts >= _UNANSWERED_ATTEMPTS:
+            # With fixed addresses this is how a misspelt subject shows; a subject of the directory will be answered.
             if self._fixed:
                 track.impose(UNASSIGNED, self._unanswered(track.subject), self._now_ns)
             else:
                 track.impose(UNKNOWN, f"worker {track.link} does not answer for {track.subject}", self._now_ns)
-            request.due_s = self._now_s + ANSWER_CAP_S
-            return
         self._ask(track, request)
 
     def _unanswered(self, subject: str) -> str:
@@ -421,21 +378,7 @@ class Truth:
         return f"nobody at {self._where} carries {subject}" + (f"; the nearest seen: {near}" if near else "")
 
     def _links_of(self, track: Track) -> Iterable[Link]:
-        if track.link is not None:
-            link = self.links.get(track.link)
-            return (link,) if link is not None else ()
-        endpoint = endpoint_of(track.subject)
-        return [link for link in self.links.values() if not link.endpoint or link.endpoint == endpoint]
-
-    def _tell(self, link: Link, zmq_filter: bytes) -> None:
-        if zmq_filter not in link.filters and concerns(zmq_filter, link.endpoint):
-            link.filters.add(zmq_filter)
-            self.actions.append(Subscribe(link.name, zmq_filter))
-
-    def _untell(self, link: Link, zmq_filter: bytes) -> None:
-        if zmq_filter in link.filters:
-            link.filters.remove(zmq_filter)
-            self.actions.append(Unsubscribe(link.name, zmq_filter))
+        return self._links.of(track.link, endpoint_of(track.subject))
 
     # Where the workers are.
 
@@ -443,7 +386,7 @@ class Truth:
         """Connect to these and no others: there is no directory."""
         self._fixed = True
         for address in addresses:
-            self._open(address, "", address)
+            self._links.open(address, "", address, self.interest.filters.values(), self._now_s)
 
     def set_directory(self, directory: FeedDirectory | None, *, alive: bool) -> None:
         """Take the feed's directory as it now is, None while there is none; ``alive`` says if its supervisor is.
@@ -466,29 +409,20 @@ class Truth:
         if self._placement is None:
             return
         wanted = self._placement.links(self.interest)
-        for link in list(self.links.values()):
+        for link in list(self._links):
             if link.name not in wanted or wanted[link.name] != (link.endpoint, link.address):
                 self._end_discarding(link)
                 self._lose(link, f"worker {link.name} left {link.address}")
-                del self.links[link.name]
-                self.actions.append(Close(link.name))
+                self._links.close(link)
         for name, (endpoint, address) in wanted.items():
-            if name not in self.links:
-                self._open(name, endpoint, address)
-
-    def _open(self, name: str, endpoint: str, address: str) -> None:
-        link = self.links[name] = Link(name, endpoint, address, self._now_s)
-        self.actions.append(Open(name, address))
-        if endpoint:
-            self._tell(link, wire.prefix(f"{endpoint}.heartbeat.{name}"))
-        for zmq_filter in self.interest.filters.values():
-            self._tell(link, zmq_filter)
+            if name not in self._links.by_name:
+                self._links.open(name, endpoint, address, self.interest.filters.values(), self._now_s)
 
     def _place(self, track: Track) -> None:
         """Hold a subject against the directory."""
         if self._fixed:
-            if len(self.links) == 1:
-                (track.link,) = self.links
+            if len(self._links.by_name) == 1:
+                (track.link,) = self._links.by_name
             return
         if self._placement is None:
             return

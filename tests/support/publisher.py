@@ -26,6 +26,11 @@ PACE_S = 0.02
 """Newcomers are answered this often, once per subject."""
 
 
+def say(answer: Any) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
 class Topic:
     def __init__(self, subject: str, epoch: int, worker: str, network: str, flags: int) -> None:
         self.subject = subject
@@ -129,9 +134,7 @@ class Server:
         }
         now_ns = time.time_ns()
         payload = msgspec.json.encode(facts)
-        self.socket.send(
-            wire.pack(subject, wire.HEARTBEAT, 0, wire.NO_LINE, self.epoch, 0, now_ns, now_ns, payload)
-        )
+        self.socket.send(wire.pack(subject, wire.HEARTBEAT, 0, wire.NO_LINE, self.epoch, 0, now_ns, now_ns, payload))
 
     def do(self, command: dict[str, Any]) -> Any:
         """Carry a command out: see `Publisher`."""
@@ -182,7 +185,7 @@ class Server:
     def run(self) -> None:
         poller = select.poll()
         poller.register(sys.stdin.fileno(), select.POLLIN)
-        print(json.dumps("ready"), flush=True)
+        say("ready")
         pending = b""
         while True:
             now_s = time.monotonic()
@@ -203,7 +206,7 @@ class Server:
                 return
             *lines, pending = (pending + read).split(b"\n")
             for line in lines:
-                print(json.dumps(self.do(json.loads(line))), flush=True)
+                say(self.do(json.loads(line)))
 
     def subscriptions(self) -> None:
         try:

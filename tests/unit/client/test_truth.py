@@ -1,0 +1,672 @@
+"""What a strategy is told, and when: workers, directory, subscriptions, stale backlogs, networks."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from support.records import BOOK, START_NS, TRADES, delta, event, image, message, record, said, snapshot, status
+
+from feedhandler import wire
+from feedhandler.client import truth as truth_module
+from feedhandler.client.links import Close, Open, Subscribe, Unsubscribe
+from feedhandler.client.record import Record
+from feedhandler.client.truth import Truth
+from feedhandler.errors import SubjectError
+from feedhandler.runtime import CarriedWorker, FeedDirectory
+
+EXACT_BOOK = wire.prefix(BOOK)
+HEARTBEATS = wire.prefix("linear.heartbeat.linear")
+LINEAR = ("orderbook.50.BTCUSDT", "publicTrade.BTCUSDT")
+
+
+def directory(workers: dict[str, tuple[str, ...]], address: str = "ipc:///run/linear.pub") -> FeedDirectory:
+    """Workers by name with their topics; the endpoint is the name's first word."""
+    return FeedDirectory(
+        pid=1,
+        network="sim",
+        quiet_status_s=10.0,
+        workers={
+            name: CarriedWorker(
+                endpoint=name.partition("_")[0],
+                product=name.partition("_")[0],
+                addresses=[address.replace("linear", name)],
+                topics=list(topics),
+            )
+            for name, topics in workers.items()
+        },
+    )
+
+
+def heartbeat(network: str = "sim", worker: str = "linear") -> Record:
+    facts = {field.name: 0 for field in msgspec.structs.fields(wire.Heartbeat)}
+    payload = msgspec.json.encode({**facts, "worker": worker, "network": network, "state": "live", "topics": {}})
+    return record(f"linear.heartbeat.{worker}", 0, wire.HEARTBEAT, payload=payload)
+
+
+class Feed:
+    """A truth, its time, and what it hands out."""
+
+    def __init__(self, **options: Any) -> None:
+        self.truth = Truth("/run/feed.json", **options)
+        self.now_s = 0.0
+        self.go(0.0)
+
+    def go(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.truth.advance(START_NS + int(self.now_s * 1e9), self.now_s)
+
+    def tick(self, seconds: float = 0.0, busy: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        self.go(seconds)
+        self.truth.tick(busy)
+        return self.heard()
+
+    def announce(self, *, alive: bool = True, **workers: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        self.truth.set_directory(directory(workers), alive=alive)
+        return self.heard()
+
+    def connect(self, worker: str = "linear") -> None:
+        self.truth.on_connected(self.truth.links[worker])
+
+    def take(self, *records: Record, worker: str = "linear") -> list[tuple[Any, ...]]:
+        link = self.truth.links[worker]
+        handed = []
+        for one in records:
+            direct = self.truth.on_message(link, message(one))
+            handed += self.heard()
+            if direct is not None:
+                handed.append(said(direct))
+        self.truth.on_heard(link)
+        return handed
+
+    def heard(self) -> list[tuple[Any, ...]]:
+        self.last = self.truth.outbox[-1] if self.truth.outbox else None
+        handed = [said(one) for one in self.truth.outbox]
+        self.truth.outbox.clear()
+        return handed
+
+    def reason(self) -> str:
+        assert self.last is not None
+        reason: str = self.last.decode().reason
+        return reason
+
+    def actions(self) -> list[Any]:
+        done = list(self.truth.actions)
+        self.truth.actions.clear()
+        return done
+
+
+@pytest.fixture
+def feed() -> Feed:
+    """A running feed with a book in step at 10 and trades joined after 10."""
+    started = Feed()
+    started.announce(linear=LINEAR)
+    started.truth.subscribe(BOOK)
+    started.truth.subscribe(TRADES)
+    started.connect()
+    started.take(status(BOOK, 10, repeated=True), image(10), status(TRADES, 10, repeated=True))
+    started.tick()
+    started.actions()
+    return started
+
+
+# Subscriptions and the ways to workers.
+
+
+def test_worker_is_connected_when_something_of_its_endpoint_is_wanted() -> None:
+    """No connection without interest; with it, heartbeats are heard as well."""
+    feed = Feed()
+    feed.announce(linear=LINEAR, spot=LINEAR)
+    assert feed.actions() == []
+    feed.truth.subscribe(BOOK)
+    assert feed.actions() == [
+        Open("linear", "ipc:///run/linear.pub"),
+        Subscribe("linear", HEARTBEATS),
+        Subscribe("linear", EXACT_BOOK),
+    ]
+    feed.truth.subscribe("spot.")
+    assert [type(action) for action in feed.actions()] == [Open, Subscribe, Subscribe]
+
+
+def test_subscription_before_the_feed_is_told_when_the_feed_comes() -> None:
+    """A strategy started first is connected as soon as the directory is there."""
+    feed = Feed()
+    feed.truth.subscribe(BOOK)
+    feed.truth.subscribe("linear.publicTrade.*")
+    assert feed.actions() == []
+    feed.announce(linear=LINEAR)
+    assert feed.actions() == [
+        Open("linear", "ipc:///run/linear.pub"),
+        Subscribe("linear", HEARTBEATS),
+        Subscribe("linear", EXACT_BOOK),
+        Subscribe("linear", b"linear.publicTrade."),
+    ]
+
+
+def test_subscription_is_told_once(feed: Feed) -> None:
+    """Subscribing again changes nothing; taking back takes back once."""
+    feed.truth.subscribe(BOOK)
+    assert feed.actions() == []
+    feed.truth.unsubscribe(BOOK)
+    feed.truth.unsubscribe(BOOK)
+    assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK)]
+    assert feed.truth.track(BOOK) is None
+
+
+def test_subject_of_two_subscriptions_stays_until_both_are_gone(feed: Feed) -> None:
+    """A subject is followed as long as any subscription matches it."""
+    feed.truth.subscribe("linear.orderbook.")
+    feed.truth.unsubscribe(BOOK)
+    assert feed.truth.track(BOOK) is not None
+    feed.truth.unsubscribe("linear.orderbook.")
+    assert feed.truth.track(BOOK) is None
+
+
+def test_nonsense_is_refused(feed: Feed) -> None:
+    """Text that is neither a subject nor a prefix is an error of the program."""
+    with pytest.raises(SubjectError, match=r'write ENDPOINT\.TOPIC, or "linear\."'):
+        feed.truth.subscribe("linear")
+
+
+def test_worker_at_another_address_is_connected_there(feed: Feed) -> None:
+    """A changed address closes the old way, and tells the new one everything."""
+    feed.truth.set_directory(directory({"linear": LINEAR}, "ipc:///other/linear.pub"), alive=True)
+    assert feed.heard() == [("said here", 10, "down"), ("said here", 10, "down")]
+    assert feed.actions()[:3] == [
+        Close("linear"),
+        Open("linear", "ipc:///other/linear.pub"),
+        Subscribe("linear", HEARTBEATS),
+    ]
+
+
+def test_product_of_the_endpoint_is_told_with_each_record(feed: Feed) -> None:
+    """The directory says what an endpoint's topics mean."""
+    direct = feed.truth.on_message(feed.truth.links["linear"], message(event(11)))
+    assert direct is not None
+    assert direct.product == "linear"
+
+
+# Messages.
+
+
+def test_next_record_is_handed_out_at_once(feed: Feed) -> None:
+    """The short way: the record itself, without a second look."""
+    assert feed.take(delta(11), event(11), snapshot(12), delta(13)) == [
+        ("delta", 11),
+        ("update", 11),
+        ("snapshot", 12),
+        ("delta", 13),
+    ]
+    track = feed.truth.track(BOOK)
+    assert track is not None
+    assert (track.sequence, track.last_ns) == (13, delta(13).published_ns)
+
+
+def test_subject_of_a_prefix_is_followed_when_it_appears(feed: Feed) -> None:
+    """A subject that the directory does not know yet is followed from its first record."""
+    subject = "linear.publicTrade.NEWUSDT"
+    feed.truth.subscribe("linear.publicTrade.")
+    assert feed.take(status(subject, 2), record(subject, 3, wire.UPDATE)) == [("status", 2, "live"), ("update", 3)]
+
+
+def test_records_nobody_asked_for_are_not_handed_out(feed: Feed) -> None:
+    """Heartbeats are heard for our own sake, and what was just given up is not delivered."""
+    feed.truth.unsubscribe(BOOK)
+    assert feed.take(heartbeat(), delta(11)) == []
+
+
+def test_heartbeats_and_notices_are_handed_out_to_who_asks(feed: Feed) -> None:
+    """A prefix that covers them delivers them; they have no sequence to check."""
+    feed.truth.subscribe("linear.")
+    notice = record("linear.notice", 0, wire.NOTICE, payload=b"{}")
+    assert feed.take(heartbeat(), heartbeat(), notice) == [("heartbeat", 0), ("heartbeat", 0), ("notice", 0)]
+    feed.truth.subscribe("linear.heartbeat.linear")
+    assert feed.truth.track("linear.heartbeat.linear") is None, "it has no state"
+
+
+@pytest.mark.parametrize(
+    ("garbage", "why"),
+    [
+        (b"linear.orderbook.50.BTCUSDT", "not a feedhandler message"),
+        (EXACT_BOOK + b"short", "not a feedhandler message"),
+        (EXACT_BOOK + b"\2" + bytes(31), "wire format version 2"),
+        (b"\xff\0" + b"\1" + bytes(31), "subject is not UTF-8"),
+        (message(status(BOOK, 11)).replace(b'"state"', b'"stave"'), "state"),
+    ],
+)
+def test_message_of_another_format_is_counted(feed: Feed, garbage: bytes, why: str) -> None:
+    """It disturbs nothing, and why it was none can be read."""
+    assert feed.truth.on_message(feed.truth.links["linear"], garbage) is None
+    assert feed.truth.counters.malformed == 1
+    assert why in feed.truth.malformed
+    assert feed.take(delta(11)) == [("delta", 11)]
+
+
+# Recovery.
+
+
+def test_lost_delta_is_recovered_by_asking_for_that_subject_alone(feed: Feed) -> None:
+    """The one filter is taken back and told again, once."""
+    assert feed.take(delta(13), delta(14)) == [("said here", 12, "resyncing", 2)]
+    assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK), Subscribe("linear", EXACT_BOOK)]
+    assert feed.take(event(11)) == [("update", 11)]
+    feed.take(status(BOOK, 14, repeated=True), image(14))
+    assert feed.tick(60.0, busy=("linear",)) == []
+    assert feed.actions() == []
+
+
+def test_subject_of_a_prefix_is_recovered_by_its_exact_filter() -> None:
+    """The exact filter is told for the time of the recovery, and taken back."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe("linear.orderbook.")
+    feed.connect()
+    feed.take(status(BOOK, 10, repeated=True), image(10))
+    feed.tick()
+    feed.actions()
+    feed.take(delta(12))
+    assert feed.actions() == [Subscribe("linear", EXACT_BOOK)]
+    feed.tick()
+    assert feed.actions() == []
+    feed.take(status(BOOK, 12, repeated=True), image(12))
+    feed.tick()
+    assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK)]
+
+
+def test_recovery_is_asked_for_again_ever_later(feed: Feed) -> None:
+    """An answer that does not come is asked for after 1, 2, 4 s, up to every 10 s."""
+    feed.take(delta(13))
+    feed.actions()
+    asked = []
+    for _ in range(400):
+        feed.take(heartbeat())
+        feed.tick(0.1)
+        if feed.actions():
+            asked.append(round(feed.now_s))
+    assert asked == [1, 3, 7, 15, 25, 35]
+
+
+def test_worker_that_does_not_answer_for_a_subject_is_said() -> None:
+    """The directory says that it carries the subject, the worker says nothing: unknown, and asked again."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(BOOK)
+    feed.connect()
+    feed.actions()
+    told: list[tuple[Any, ...]] = []
+    for _ in range(30):
+        feed.take(heartbeat())
+        told += feed.tick(0.1)
+    assert told == [("said here", 0, "unknown")]
+    assert feed.truth.tracks()[0].reason == f"worker linear does not answer for {BOOK}"
+    assert feed.actions().count(Subscribe("linear", EXACT_BOOK)) == 2
+    assert feed.take(status(BOOK, 3, repeated=True), image(3)) == [("status", 3, "live"), ("snapshot", 3)]
+
+
+def test_view_that_comes_late_asks_for_an_image(feed: Feed) -> None:
+    """A book asked for after its snapshot has gone by is loaded by the next image, which the strategy does not get."""
+
+    class Kept:
+        loaded = False
+
+        def take(self, record: Record) -> None:
+            self.loaded |= record.kind == wire.SNAPSHOT
+
+        def tell(self, state: str, reason: str) -> None:
+            assert (state, reason) == ("live", "")
+
+    kept = Kept()
+    feed.truth.attach(BOOK, kept)
+    assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK), Subscribe("linear", EXACT_BOOK)]
+    assert feed.take(delta(11), image(11), delta(12)) == [("delta", 11), ("delta", 12)]
+    assert kept.loaded
+    feed.tick(30.0, busy=("linear",))
+    kept.loaded = False
+    assert feed.take(delta(13)) == [("delta", 13)], "a view that could not read a record"
+    feed.tick(1.1, busy=("linear",))
+    assert Subscribe("linear", EXACT_BOOK) in feed.actions()
+    early = Feed()
+    early.truth.subscribe(BOOK)
+    track = early.truth.track(BOOK)
+    assert track is not None
+    track.state, track.reason = "live", ""
+    early.truth.attach(BOOK, Kept())
+    assert early.actions() == [], "its snapshot has not come yet"
+
+
+# The directory.
+
+
+def test_misspelt_subject_is_unassigned_with_the_nearest() -> None:
+    """At once, with what was probably meant."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe("linear.orderbook.50.BTCUSTD")
+    assert feed.heard() == [("said here", 0, "unassigned")]
+    assert feed.last is not None
+    assert feed.truth.tracks()[0].reason == (
+        "nobody carries linear.orderbook.50.BTCUSTD; the nearest that is carried: linear.orderbook.50.BTCUSDT"
+    )
+
+
+def test_unassigned_subject_is_followed_when_somebody_carries_it() -> None:
+    """Nothing needs to be subscribed again."""
+    feed = Feed()
+    feed.announce(linear=LINEAR[1:])
+    feed.truth.subscribe(BOOK)
+    feed.connect()
+    assert feed.heard() == [("said here", 0, "unassigned")]
+    feed.announce(linear=LINEAR)
+    assert feed.take(status(BOOK, 1, wire.SUBSCRIBING), status(BOOK, 2), snapshot(3)) == [
+        ("status", 1, "subscribing"),
+        ("status", 2, "live"),
+        ("snapshot", 3),
+    ]
+
+
+def test_subject_taken_off_is_ended_then_unassigned(feed: Feed) -> None:
+    """The worker says ended, the directory that nobody else has it."""
+    assert feed.take(status(BOOK, 11, wire.ENDED)) == [("status", 11, "ended")]
+    assert feed.announce(linear=LINEAR[1:]) == [("said here", 11, "unassigned")]
+    assert feed.announce(linear=LINEAR[1:]) == []
+
+
+def test_live_subject_that_the_directory_drops_is_believed_to_its_records(feed: Feed) -> None:
+    """The directory runs ahead of the worker: the worker's own ended decides."""
+    assert feed.announce(linear=LINEAR[1:]) == []
+
+
+def test_prefix_that_matches_nothing_is_unassigned() -> None:
+    """A prefix is held against the directory like a subject, and forgotten when something matches."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe("linear.kline.")
+    assert feed.heard() == [("said here", 0, "unassigned")]
+    track = feed.truth.track("linear.kline.")
+    assert track is not None
+    assert track.reason == "nothing that is carried begins with linear.kline."
+    feed.announce(linear=(*LINEAR, "kline.1.BTCUSDT"))
+    assert feed.truth.track("linear.kline.") is None
+    assert [track.subject for track in feed.truth.tracks()] == ["linear.kline.1.BTCUSDT"]
+
+
+def test_prefix_of_heartbeats_matches_though_nobody_lists_them() -> None:
+    """Heartbeats stand in no directory."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe("linear.heartbeat.")
+    assert feed.heard() == []
+
+
+def test_missing_feed_is_said_once_and_ends_when_it_comes() -> None:
+    """No feed for 1 s: unknown, naming the place; it is not said again, and a feed that comes is followed."""
+    feed = Feed()
+    feed.truth.subscribe(BOOK)
+    feed.truth.subscribe("linear.publicTrade.")
+    feed.tick()
+    assert feed.tick(0.9) == []
+    assert feed.tick(0.2) == [("said here", 0, "unknown"), ("said here", 0, "unknown")]
+    assert feed.truth.tracks()[0].reason == "no feed at /run/feed.json"
+    assert feed.tick(60) == []
+    feed.announce(linear=LINEAR)
+    feed.connect()
+    assert feed.take(status(BOOK, 3, repeated=True), image(3)) == [("status", 3, "live"), ("snapshot", 3)]
+
+
+def test_feed_that_ends_is_down_then_unknown(feed: Feed) -> None:
+    """First the worker's connection breaks, then the directory is gone."""
+    feed.truth.on_disconnected(feed.truth.links["linear"])
+    assert feed.heard() == [("said here", 10, "down"), ("said here", 10, "down")]
+    feed.truth.set_directory(None, alive=False)
+    assert feed.tick(0.5) == []
+    assert feed.tick(1.0) == [("said here", 10, "unknown"), ("said here", 10, "unknown")]
+
+
+def test_dead_supervisor_with_workers_that_are_heard_is_a_feed(feed: Feed) -> None:
+    """Whose process cannot be seen may live in another namespace: its workers' word counts."""
+    feed.announce(alive=False, linear=LINEAR)
+    feed.take(heartbeat())
+    assert feed.tick(2.0) == []
+
+
+def test_dead_feed_left_behind_is_no_feed() -> None:
+    """A directory whose supervisor is dead and whose workers are not there is no feed, said once."""
+    feed = Feed()
+    feed.tick()
+    feed.announce(alive=False, linear=LINEAR)
+    feed.truth.subscribe(BOOK)
+    assert feed.tick(1.1) == [("said here", 0, "unknown")]
+    assert feed.tick(5.0) == []
+    feed.announce(alive=False, linear=LINEAR)
+    assert feed.tick(1.0) == []
+
+
+# Silence.
+
+
+def test_broken_connection_is_down_at_once(feed: Feed) -> None:
+    """Down with the reason, for the subjects of that worker; once."""
+    link = feed.truth.links["linear"]
+    feed.truth.on_disconnected(link)
+    assert feed.heard() == [("said here", 10, "down"), ("said here", 10, "down")]
+    track = feed.truth.track(BOOK)
+    assert track is not None
+    assert track.reason == "connection to worker linear at ipc:///run/linear.pub lost"
+    feed.truth.on_disconnected(link)
+    assert feed.heard() == []
+
+
+def test_other_workers_subjects_are_untouched() -> None:
+    """Only what the lost worker carried is down."""
+    feed = Feed()
+    feed.announce(linear=LINEAR, spot=LINEAR)
+    feed.truth.subscribe(BOOK)
+    feed.truth.subscribe("spot.orderbook.50.BTCUSDT")
+    feed.truth.on_connected(feed.truth.links["spot"])
+    feed.truth.on_disconnected(feed.truth.links["spot"])
+    assert feed.heard() == [("said here", 0, "down")]
+    assert feed.truth.tracks()[0].state == "unknown"
+
+
+def test_same_process_back_again_goes_on_without_an_image(feed: Feed) -> None:
+    """After a broken connection the answers show that nothing was missed: live, and no second snapshot."""
+    feed.truth.on_disconnected(feed.truth.links["linear"])
+    feed.heard()
+    feed.connect()
+    assert feed.take(status(BOOK, 10, repeated=True), image(10), delta(11)) == [("status", 10, "live"), ("delta", 11)]
+
+
+def test_connection_that_stands_again_but_does_not_answer_is_asked(feed: Feed) -> None:
+    """Subjects that stay down on a standing connection are asked for."""
+    feed.truth.on_disconnected(feed.truth.links["linear"])
+    feed.connect()
+    feed.tick(1.1, busy=("linear",))
+    assert Subscribe("linear", EXACT_BOOK) in feed.actions()
+
+
+def test_three_missed_heartbeats_are_down(feed: Feed) -> None:
+    """A worker not heard for 2.9 s is down, and live again with its next word: the connection never broke."""
+    feed.announce(linear=LINEAR, spot=LINEAR)
+    feed.truth.subscribe("spot.tickers.NOPE")
+    feed.heard()
+    feed.take(heartbeat())
+    assert feed.tick(2.8) == []
+    assert feed.tick(0.2) == [("said here", 10, "down"), ("said here", 10, "down")]
+    track = feed.truth.track(BOOK)
+    assert track is not None
+    assert track.reason == "no heartbeat from worker linear at ipc:///run/linear.pub for 2.9 s"
+    feed.take(heartbeat())
+    assert feed.heard() == [("said here", 10, "live"), ("said here", 10, "live")]
+    assert feed.take(delta(11)) == [("delta", 11)]
+
+
+def test_silence_is_not_judged_while_messages_are_unread(feed: Feed) -> None:
+    """A strategy that was busy itself blames nobody: what waits in the socket is read first."""
+    assert feed.tick(10.0, busy=("linear",)) == []
+    feed.take(heartbeat())
+    assert feed.tick(0.1) == []
+
+
+def test_worker_that_cannot_be_reached_is_down() -> None:
+    """The directory names a worker, but nothing listens at its address."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(BOOK)
+    assert feed.tick(3.0) == [("said here", 0, "down")]
+    track = feed.truth.track(BOOK)
+    assert track is not None
+    assert track.reason == "no connection to worker linear at ipc:///run/linear.pub for 2.9 s"
+    assert feed.tick(3.0) == []
+    assert feed.take(status(BOOK, 3, repeated=True), image(3)) == [("status", 3, "live"), ("snapshot", 3)]
+
+
+# Fixed addresses.
+
+
+def test_fixed_address_needs_no_directory() -> None:
+    """Heartbeats of the endpoints asked for are heard, and the one worker answers for every subject."""
+    feed = Feed()
+    feed.truth.set_addresses(["tcp://127.0.0.1:5600"])
+    feed.truth.subscribe(BOOK)
+    assert feed.actions() == [
+        Open("tcp://127.0.0.1:5600", "tcp://127.0.0.1:5600"),
+        Subscribe("tcp://127.0.0.1:5600", EXACT_BOOK),
+        Subscribe("tcp://127.0.0.1:5600", b"linear.heartbeat."),
+    ]
+    feed.truth.subscribe("*")
+    feed.connect("tcp://127.0.0.1:5600")
+    handed = feed.take(status(BOOK, 1), snapshot(2), worker="tcp://127.0.0.1:5600")
+    assert handed == [("status", 1, "live"), ("snapshot", 2)]
+    feed.truth.on_disconnected(feed.truth.links["tcp://127.0.0.1:5600"])
+    assert feed.heard() == [("said here", 2, "down")]
+    feed.tick()
+    assert feed.tick(5.0) == [], "down says it all"
+
+
+def test_fixed_address_without_a_worker_is_no_feed() -> None:
+    """Nothing at any of the addresses: unknown, naming them."""
+    feed = Feed()
+    feed.truth.set_addresses(["ipc:///a", "ipc:///b"])
+    feed.truth.subscribe(BOOK)
+    feed.tick()
+    assert feed.tick(1.1) == [("said here", 0, "unknown")]
+
+
+def test_misspelt_subject_at_fixed_addresses_is_found_by_silence() -> None:
+    """Without a directory, a subject that no worker answers for is unassigned, with the nearest that was seen."""
+    feed = Feed()
+    feed.truth.set_addresses(["ipc:///a", "ipc:///b"])
+    feed.truth.subscribe("linear.orderbook.50.BTCUSTD")
+    feed.truth.subscribe(BOOK)
+    feed.connect("ipc:///a")
+    feed.take(status(BOOK, 1), snapshot(2), worker="ipc:///a")
+    told: list[tuple[Any, ...]] = []
+    for _ in range(30):
+        feed.take(heartbeat(), worker="ipc:///a")
+        told += feed.tick(0.1)
+    assert told == [("said here", 0, "unassigned")]
+    track = feed.truth.track("linear.orderbook.50.BTCUSTD")
+    assert track is not None
+    assert track.reason.endswith(f"carries linear.orderbook.50.BTCUSTD; the nearest seen: {BOOK}")
+
+
+# Networks.
+
+
+def test_simulated_data_is_refused_where_another_network_is_asked_for() -> None:
+    """Every record of a simulated feed is kept back, and that is said once a subject."""
+    feed = Feed(network="mainnet")
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(BOOK)
+    simulated = wire.SIMULATED
+    told = feed.take(status(BOOK, 1, flags=simulated), snapshot(2, flags=simulated), delta(3, flags=simulated))
+    assert told == [("said here", 0, "rejected")]
+    track = feed.truth.track(BOOK)
+    assert track is not None
+    assert track.reason == "simulated or replayed data refused: this subscriber takes mainnet only"
+    assert feed.truth.counters.refused == 3
+    assert feed.tick(5.0, busy=("linear",)) == []
+
+
+def test_data_of_another_network_is_refused_by_the_workers_word() -> None:
+    """Testnet has no flag: its status, or its heartbeat, says what it is."""
+    feed = Feed(network="mainnet")
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    assert feed.take(event(3)) == [], "of a network not known yet"
+    assert feed.take(heartbeat("testnet"), event(4)) == [("said here", 0, "rejected")]
+    assert feed.take(status(TRADES, 5, network="testnet")) == []
+    assert feed.take(status(TRADES, 5, network="mainnet"), event(6)) == [("status", 5, "live"), ("update", 6)]
+
+
+def test_asked_for_network_passes() -> None:
+    """What was asked for is handed out, also where that is the simulated network."""
+    feed = Feed(network="sim")
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    simulated = wire.SIMULATED
+    handed = feed.take(status(TRADES, 1, flags=simulated), event(2, flags=simulated), event(3, flags=simulated))
+    assert handed == [("status", 1, "live"), ("update", 2), ("update", 3)]
+
+
+# Stale backlogs.
+
+
+def aged(number: int, age_s: float, now_s: float) -> Record:
+    return event(number, published_ns=START_NS + int((now_s - age_s) * 1e9))
+
+
+def test_stale_backlog_is_thrown_away_whole_and_counted(feed: Feed) -> None:
+    """Everything that waited when the first record was found too old is thrown away: subject by subject, with counts."""
+    feed = Feed(max_age_s=2.0)
+    feed.go(100.0)
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    feed.connect()
+    now_ns = START_NS + 100 * 10**9
+    feed.take(msgspec.structs.replace(status(TRADES, 10, repeated=True), published_ns=now_ns))
+    feed.tick()
+    feed.actions()
+    feed.go(5.0)
+    assert feed.take(aged(11, 4.0, 105.0), aged(12, 1.5, 105.0), aged(13, 0.1, 105.0)) == []
+    feed.truth.on_drained(feed.truth.links["linear"])
+    assert feed.heard() == [("said here", 13, "resyncing", 3)]
+    assert feed.truth.track(TRADES).reason == "3 records of a backlog older than 2 s thrown away"  # type: ignore[union-attr]  # it is there
+    assert feed.actions() == [Unsubscribe("linear", wire.prefix(TRADES)), Subscribe("linear", wire.prefix(TRADES))]
+    fresh = msgspec.structs.replace(status(TRADES, 14, repeated=True), published_ns=START_NS + 105 * 10**9)
+    assert feed.take(fresh, aged(15, 0.0, 105.0)) == [
+        ("said here", 14, "resyncing", 1),
+        ("status", 14, "live"),
+        ("update", 15),
+    ]
+    assert feed.truth.counters.discarded == 3
+
+
+def test_backlog_ends_with_the_first_record_published_after_it_was_noticed() -> None:
+    """What is published while the backlog is thrown away is delivered."""
+    feed = Feed(max_age_s=2.0)
+    feed.go(100.0)
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    feed.take(aged(1, 0.0, 100.0), aged(2, 50.0, 100.0))
+    feed.go(1.0)
+    assert feed.take(aged(3, 0.5, 101.0)) == [("said here", 2, "resyncing", 1), ("update", 3)]
+
+
+def test_closed_way_ends_its_backlog() -> None:
+    """A worker that leaves while its backlog is thrown away: the count is not lost."""
+    feed = Feed(max_age_s=2.0)
+    feed.go(100.0)
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    feed.take(aged(2, 50.0, 100.0))
+    assert feed.announce() == [
+        ("said here", 2, "resyncing", 1),
+        ("said here", 2, "down"),
+        ("said here", 2, "unassigned"),
+    ]
+
+
+def test_answer_patience_fits_the_workers_pacing() -> None:
+    """A worker may take 100 ms to coalesce its answers: asking again sooner would only add to its work."""
+    assert truth_module.ANSWER_S >= 0.5
+    assert truth_module.SILENCE_S <= 3.0
