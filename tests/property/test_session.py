@@ -1,7 +1,8 @@
 """The session against a model of the venue that misbehaves: whatever happens, everybody ends where they belong."""
 
 import heapq
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -50,9 +51,13 @@ class Fate(NamedTuple):
 class Venue:
     """One connection after the other, in the answers of one product (dossier 3). What it sends keeps its order."""
 
-    def __init__(self, product: Product, fates: Iterable[Fate], quiet: set[str]) -> None:
+    def __init__(self, product: Product, fates: Sequence[Fate], quiet: set[str]) -> None:
         self.product = product
         self.fates = iter(fates)
+        # Option answers carry no id, so one that comes too late passes for the next; and data that come too late pass
+        # for those of the next subscription, which may be the one that is lost. No session can tell.
+        ambiguous = product.acknowledges_by_topic or any(fate.kind == LOST for fate in fates)
+        self.latest_s = 4.9 if ambiguous else math.inf
         self.quiet = quiet
         """Topics that never send anything."""
         self.subscribed: set[str] = set()
@@ -85,8 +90,7 @@ class Venue:
         refused = fate.kind == REFUSED and request["op"] == "subscribe"
         reply = self._refusal(request) if refused else self._carry_out(request)
         data = [topic for topic in self.subscribed - before if topic not in self.quiet]
-        # Option answers carry no id, so one that comes too late passes for the next: only data prove it wrong.
-        at_s = now_s + min(fate.delay_s, 4.9 if self.product.acknowledges_by_topic else fate.delay_s)
+        at_s = now_s + min(fate.delay_s, self.latest_s)
         if fate.data_first:
             self._send_data(data, at_s)
         if fate.kind != SILENT:
@@ -126,7 +130,7 @@ class Venue:
 class World:
     """A session, the venue, and what a lane would know; checks every promise on the way."""
 
-    def __init__(self, product: Product, fates: Iterable[Fate], quiet: set[str]) -> None:
+    def __init__(self, product: Product, fates: Sequence[Fate], quiet: set[str]) -> None:
         self.now_s = 1000.0
         self.venue = Venue(product, fates, quiet)
         self.live: set[str] = set()
