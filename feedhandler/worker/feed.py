@@ -7,6 +7,7 @@ happens rarely: a topic comes alive, a chain breaks, a connection opens or close
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from feedhandler.bybit.products import Nature
 from feedhandler.wire import DELTA, DOWN, ENDED, LIVE, REJECTED, RESYNCING, SNAPSHOT, STALE, SUBSCRIBING
 from feedhandler.worker.route import (
     JOURNAL_LIMIT,
+    OLD_DELTAS,
     RESYNC_BACKOFF_CAP_S,
     RESYNC_BACKOFF_S,
     RESYNC_CALM_S,
@@ -32,6 +34,8 @@ PROVEN_NS: Final = 3_000_000_000
 MUTE_NS: Final = 6_500_000_000
 """Silence of a connection that owes a message every 3 s. Pauses of 5.1 s are on record (dossier 2.5); a mute
 connection is promised to be noticed within 8 s."""
+CLOCK_SET_NS: Final = 500_000_000
+"""The Unix clock was set when it goes off the loop's by more than this; less is drift, or a long round of the loop."""
 FIRST_QUIET_STATUS_NS: Final = 1_000_000_000
 """A subject quiet this long repeats its status for the first time."""
 
@@ -41,7 +45,6 @@ Publish = Callable[[bytes, int, int, bytes], None]
 
 class _Ids(msgspec.Struct, gc=False):
     u: int = 0
-    seq: int = 0
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -52,6 +55,7 @@ class _Frame(msgspec.Struct, gc=False):
     type: str = ""
 
 
+_LEVEL_1: Final = "orderbook.1."
 _decode: Final = msgspec.json.Decoder(_Frame).decode
 
 
@@ -84,6 +88,10 @@ class Feed:
         """Why, and the raw bytes, of frames that broke the venue's contract, since the last look."""
         self.publish = publish
         self._quiet_status_ns = int(quiet_status_s * 1e9)
+        self._ticked_ns = 0
+        """When `tick` was last called."""
+        self._ahead_ns: int | None = None
+        """How far the Unix clock is ahead of the loop's."""
         self._released = 0
         """Records of topics no longer carried."""
         self._filters: list[bytes] | None = None
@@ -118,6 +126,7 @@ class Feed:
             del self.routes[topic]
             self.enter(route, ENDED, reason, now_ns)
             self._released += route.sequence
+        lane.released()
         self._filters = None
 
     # State.
@@ -161,6 +170,8 @@ class Feed:
         """Bring a topic to ``live``; a hole that was open ends here."""
         if route.hole is not None and route.hole.to_ns is None:
             route.hole = msgspec.structs.replace(route.hole, to_ns=now_ns)
+        route.due_s = None
+        route.heard_ns = now_ns
         self.enter(route, LIVE, reason, now_ns)
 
     def resync(self, route: Route, reason: str, now_ns: int, now_s: float, hole: Hole) -> None:
@@ -168,13 +179,18 @@ class Feed:
         self.counters["resyncs"] += 1
         if now_s - route.resync_s > RESYNC_CALM_S:
             route.resyncs = 0
-        pause_s = min(RESYNC_BACKOFF_S * 2 ** (route.resyncs - 1), RESYNC_BACKOFF_CAP_S) if route.resyncs else 0.0
+        doublings = min(route.resyncs - 1, 10)
+        pause_s = min(RESYNC_BACKOFF_S * 2**doublings, RESYNC_BACKOFF_CAP_S) if route.resyncs else 0.0
         route.resyncs += 1
         route.resync_s = now_s
         route.due_s = now_s + pause_s
         # A hole that was open stays open from where it began.
         route.hole = hole if route.hole is None or route.hole.to_ns is not None else route.hole
         self.enter(route, RESYNCING, reason, now_ns)
+
+    def known_ns(self, route: Route) -> int:
+        """Return up to when nothing of a live topic is missing: its last record, or a tick earlier, never later."""
+        return route.heard_ns if route.sequence == route.quiet_sequence else max(route.heard_ns, self._ticked_ns)
 
     # Newcomers.
 
@@ -216,6 +232,7 @@ class Feed:
 
         ``judge`` is False where the silence may be our own: this process did not run for a while.
         """
+        self._follow_the_clock(now_ns, now_s)
         alive = (
             {topic for lane in self.lanes if lane.proven(now_ns) for topic in lane.routes}
             if judge
@@ -229,6 +246,7 @@ class Feed:
                 if judge and route.live:
                     route.cadence.paused(now_ns - route.quiet_since_ns)
                 route.quiet_sequence = route.sequence
+                route.heard_ns = max(route.heard_ns, self._ticked_ns)
                 route.quiet_since_ns = now_ns
                 route.repeated_ns = 0
                 continue
@@ -242,14 +260,38 @@ class Feed:
                 stale_after_ns = route.cadence.stale_after_ns()
                 if stale_after_ns is not None and silent_ns > stale_after_ns:
                     self._suspect(route, silent_ns, now_ns, now_s)
-            elif route.state == RESYNCING and route.due_s is None and now_s - route.resync_s > SNAPSHOT_TIMEOUT_S:
+            elif (
+                route.due_s is None
+                and now_s - route.asked_s > SNAPSHOT_TIMEOUT_S
+                and (
+                    route.state == RESYNCING or (route.state == STALE and route.nature in (Nature.BOOK, Nature.MERGED))
+                )
+            ):
                 self.resync(route, "no snapshot came", now_ns, now_s, route.hole or Hole(now_ns))
+        self._ticked_ns = now_ns
+
+    def _follow_the_clock(self, now_ns: int, now_s: float) -> None:
+        """When the Unix clock is set, begin anew with every silence: nobody has been silent because of that."""
+        ahead_ns = now_ns - int(now_s * 1e9)
+        by_ns = 0 if self._ahead_ns is None else ahead_ns - self._ahead_ns
+        if self._ahead_ns is not None and abs(by_ns) <= CLOCK_SET_NS:
+            return
+        self._ahead_ns = ahead_ns
+        # What is known of the past may become older by this, never newer: the machine may only have slept.
+        back_ns = min(by_ns, 0)
+        self._ticked_ns += back_ns
+        for route in self.routes.values():
+            route.heard_ns += back_ns
+            route.quiet_since_ns = now_ns
+            route.repeated_ns = now_ns if route.repeated_ns else 0
+        for lane in self.lanes:
+            lane.clock_set(now_ns, back_ns)
 
     def _suspect(self, route: Route, silent_ns: int, now_ns: int, now_s: float) -> None:
         """A topic is silent while its connection is alive: say so, and subscribe it anew, alone."""
         self.counters["stale"] += 1
         route.cadence.suspected()
-        route.hole = Hole(route.quiet_since_ns)
+        route.hole = Hole(self.known_ns(route))
         self.enter(route, STALE, f"silent for {silent_ns / 1e9:.1f} s while its connection is alive", now_ns)
         route.due_s = now_s
 
@@ -257,7 +299,8 @@ class Feed:
         """Return the topics of ``lane`` to unsubscribe and subscribe now; each is returned once."""
         due = [route for route in lane.routes.values() if route.due_s is not None and now_s >= route.due_s]
         for route in due:
-            route.due_s = None
+            # The venue owes a snapshot from when it is asked: the unsubscription before that may take its time.
+            route.due_s, route.asked_s = None, inf
         return [route.topic for route in due]
 
     def heartbeat(self, **facts: object) -> wire.Heartbeat:
@@ -330,20 +373,20 @@ class Lane:
         try:
             frame = _decode(payload)
             route = self.routes[frame.topic]
-            kind = route.kind
-            if frame.type == "delta":
-                kind = DELTA
-                if route.chained:
-                    update_id = frame.data.u  # type: ignore[union-attr]  # a list has none: see below
-                    if update_id != route.update_id + 1:
-                        return self._unchained(route, update_id, payload, received_ns)
-                    route.update_id = update_id
-                elif not route.live:
-                    return self._rare(route, kind, frame, payload, received_ns)
-            elif route.chained or not route.live:
-                return self._rare(route, kind, frame, payload, received_ns)
+            update_id = frame.data.u if route.chained else UNBASED  # type: ignore[union-attr]  # a list has none: see below
         except (ValueError, KeyError, AttributeError, RecursionError) as error:
             return self._not_ours(payload, received_ns, error)
+        kind = route.kind
+        if frame.type == "delta":
+            kind = DELTA
+            if route.chained:
+                if update_id != route.update_id + 1:
+                    return self._unchained(route, update_id, payload, received_ns)
+                route.update_id = update_id
+            elif not route.live:
+                return self._rare(route, kind, update_id, payload, received_ns)
+        elif route.chained or not route.live:
+            return self._rare(route, kind, update_id, payload, received_ns)
         self.frames += 1
         self.last_ns = received_ns
         route.sequence = sequence = route.sequence + 1
@@ -386,14 +429,13 @@ class Lane:
         self.last_ns = received_ns
         return True
 
-    def _rare(self, route: Route, kind: int, frame: _Frame, payload: bytes, received_ns: int) -> bool:
+    def _rare(self, route: Route, kind: int, update_id: int, payload: bytes, received_ns: int) -> bool:
         """A snapshot of a chained topic, or any record of a topic that is not live."""
-        update_id = frame.data.u if route.chained else UNBASED  # type: ignore[union-attr]  # the caller catches a list
         if not route.live:
             if not route.asked:
                 # On its way before the unsubscription, or the refusal, took effect.
                 return self._drop("held_back" if route.state == RESYNCING else "unexpected", received_ns)
-            if kind == DELTA and route.state != STALE:
+            if kind == DELTA and route.journal is not None and route.state != STALE:
                 return self._drop("held_back", received_ns)  # nothing to merge it into
             if route.state == REJECTED:
                 self._feed.enter(route, SUBSCRIBING, "accepted at last", received_ns)
@@ -422,17 +464,25 @@ class Lane:
             return True
         if last < 0:
             return self._drop("held_back", received_ns)
-        if update_id <= last and not (update_id == 1 and last > 1):
-            return self._drop("duplicates", received_ns)
+        restarted = update_id == 1 and last > 1
+        if update_id <= last and not restarted:
+            self._drop("duplicates", received_ns)
+            # One that comes again is nothing; a run of them, and nothing new between, is a count that fell back.
+            route.old = route.old + 1 if route.sequence == route.old_sequence else 1
+            route.old_sequence = route.sequence
+            if route.old > OLD_DELTAS:
+                reason = f"fell back: u {last} was followed by {route.old} older updates, the last with u {update_id}"
+                feed.resync(route, reason, received_ns, self.clock_s(), Hole(feed.known_ns(route)))
+            return True
         now_s = self.clock_s()
-        if update_id == 1:
+        if restarted:
             # The service restarted (dossier 5.1), and said so by a delta: its base is not ours.
             reason, lost = f"restarted: delta with u 1 after u {last}", None
         else:
             feed.counters["gaps"] += 1
             reason, lost = f"gap: u {last} was followed by u {update_id}", update_id - last - 1
         self._drop("held_back", received_ns)
-        feed.resync(route, reason, received_ns, now_s, Hole(received_ns, lost=lost))
+        feed.resync(route, reason, received_ns, now_s, Hole(feed.known_ns(route), lost=lost))
         return True
 
     def _fold(self, route: Route, now_ns: int) -> None:
@@ -487,7 +537,7 @@ class Lane:
         if self.promised_ns:
             return now_ns - max(self.last_ns, self.promised_ns) > MUTE_NS
         learned_ns = self._cadence.stale_after_ns()
-        return learned_ns is not None and now_ns - self.last_ns > learned_ns
+        return learned_ns is not None and now_ns - max(self.last_ns, self._quiet_since_ns) > learned_ns
 
     def mute(self, now_ns: int) -> str:
         """Say that nobody may take this connection's silence for a quiet market; return the reason."""
@@ -495,9 +545,21 @@ class Lane:
         self._cadence.suspected()
         for route in self.routes.values():
             if route.live:
-                route.hole = Hole(self.last_ns)
+                route.hole = Hole(max(self.last_ns, route.heard_ns))
                 self._feed.enter(route, STALE, reason, now_ns)
         return reason
+
+    def clock_set(self, now_ns: int, back_ns: int) -> None:
+        """Begin anew with the silence of this connection; the past moves back by ``back_ns``, which is not positive."""
+        self.last_ns += back_ns
+        self._quiet_since_ns = now_ns
+        if self.promised_ns:
+            self.promised_ns = now_ns
+
+    def released(self) -> None:
+        """Topics have gone, and the venue's promise with the last level-1 book."""
+        if not any(topic.startswith(_LEVEL_1) for topic in (self.canary, *self.routes)):
+            self.promised_ns = 0
 
     # What happens to the connection.
 
@@ -514,12 +576,12 @@ class Lane:
         """The subscribe request of these topics is out."""
         for topic in names:
             if route := self.routes.get(topic):
-                route.asked = True
+                route.asked, route.asked_s = True, self.clock_s()
 
     def acknowledged(self, names: list[str], now_ns: int) -> None:
         """These topics are subscribed. An event topic is live from here, a state from its first snapshot."""
         for topic in names:
-            if topic.startswith("orderbook.1.") and not self.promised_ns:
+            if topic.startswith(_LEVEL_1) and not self.promised_ns:
                 self.promised_ns = now_ns
             route = self.routes.get(topic)
             if route is None or route.live:
@@ -548,5 +610,5 @@ class Lane:
             route.due_s = None
             if route.state in (LIVE, STALE) and (route.hole is None or route.hole.to_ns is not None):
                 # Everything up to the last message of the connection is known to have been delivered.
-                route.hole = Hole(self.last_ns)
+                route.hole = Hole(max(self.last_ns, route.heard_ns))
             self._feed.enter(route, DOWN, reason, now_ns)

@@ -3,6 +3,7 @@
 The legal transitions between states are a table; anything else is a bug of ours and raises.
 """
 
+from math import inf
 from typing import Final
 
 import msgspec
@@ -28,6 +29,10 @@ UNBASED: Final = -2
 
 JOURNAL_LIMIT: Final = 32
 """Payloads kept before they are folded. A fold of this many holds the data up for less than 1 ms, even at depth 1000."""
+
+OLD_DELTAS: Final = 20
+"""So many deltas older than the book, with no newer one between, and the venue's count has fallen back (a copy of what
+was sent comes once). The dossier would ask anew at the first (5.4); a duplicate alone harms nobody."""
 
 RESYNC_BACKOFF_S: Final = 0.1
 """Pause before the second resync in a row; doubled each time up to the cap (dossier 5.4)."""
@@ -108,17 +113,21 @@ class Route:
 
     __slots__ = (
         "asked",
+        "asked_s",
         "cadence",
         "chained",
         "due_s",
         "epoch",
         "heads",
+        "heard_ns",
         "hole",
         "image",
         "journal",
         "kind",
         "live",
         "nature",
+        "old",
+        "old_sequence",
         "prefix",
         "quiet_sequence",
         "quiet_since_ns",
@@ -147,14 +156,19 @@ class Route:
         self.sequence = 0
         self.kind = wire.UPDATE if nature is Nature.EVENT else wire.DELTA if nature is Nature.DELTAS else wire.SNAPSHOT
         """The kind of its records, but for the deltas among them."""
-        self.heads = tuple(wire.head(self.prefix, kind, flags, line, epoch) for kind in range(wire.UPDATE + 1))
-        """What a message begins with, by kind."""
+        self.heads = tuple(
+            wire.head(self.prefix, self.kind if nature is Nature.EVENT else kind, flags, line, epoch)
+            for kind in range(wire.UPDATE + 1)
+        )
+        """What a message begins with, by kind. An event is an update, also where the venue calls it a delta."""
         self.chained = nature in (Nature.BOOK, Nature.DELTAS)
         """Deltas continue each other by update id."""
         self.update_id = UNBASED
         self.live = False
         self.asked = False
         """A subscribe request is out or answered on the present connection: records that come are meant."""
+        self.asked_s = inf
+        """When it went out, by the loop's clock; infinity while a resync is on its way."""
         self.journal: list[bytes] | None = None if nature in (Nature.EVENT, Nature.DELTAS) else []
         """Payloads since the image; None where newcomers get none."""
         self.image: Image | None = None
@@ -174,13 +188,22 @@ class Route:
         """Where the book stood when it fell silent: a delta that continues it brings it back."""
         self.quiet_sequence = -1
         self.quiet_since_ns = now_ns
+        self.heard_ns = now_ns
+        """Not later than its last record: the tick before the one that saw it, or when it came alive."""
         self.repeated_ns = 0
+        self.old = 0
+        """Old deltas in a row."""
+        self.old_sequence = -1
+        """After which record they came."""
 
     def enter(self, state: str, reason: str, now_ns: int) -> None:
         """Go to ``state``; raise `TransitionError` where the table does not allow it."""
         if state not in TRANSITIONS[self.state]:
             raise TransitionError(f"{self.subject}: {self.state} cannot become {state} ({reason})")
+        again = state == self.state
         self.state, self.reason, self.since_ns = state, reason, now_ns
+        if again:
+            return
         self.live = state == LIVE
         if state == STALE:
             # Off the hot path: the next record must bring the status ``live`` with it.
