@@ -75,7 +75,7 @@ def test_unreadable_record_leaves_a_book_without_a_base() -> None:
 def test_ticker_keeps_what_a_delta_does_not_name() -> None:
     """Absent is unchanged; an empty text is a value."""
     ticker: Any = ticker_view(TICKER, "linear", float, strict=False)
-    assert ticker.data is None, "nothing yet"
+    assert (ticker.data, ticker.loaded) == (None, False), "nothing yet"
     ticker.take(ticker_record(1, "delta", lastPrice="1"))
     assert not ticker.loaded, "a delta without its snapshot"
     ticker.take(ticker_record(2, "snapshot", lastPrice="100", fundingRate="0.0001", markPrice="101"))
