@@ -66,6 +66,11 @@ class Connection(WSListener):
         self._is_cut = False
         """True after half a frame: nothing may follow it."""
 
+    @property
+    def is_tampered_with(self) -> bool:
+        """Say whether a fault's after-effects still touch this client's frames."""
+        return bool(self.slipping or self._delayed)
+
     # -- what picows calls --------------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:

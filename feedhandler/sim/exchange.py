@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from feedhandler.bybit import topics
-from feedhandler.bybit.products import KLINE_INTERVALS, POOLS, PRODUCTS, Stream
+from feedhandler.bybit.products import POOLS, PRODUCTS, Stream
 from feedhandler.sim.books import BestBook, Book, FullBook, RpiBook
 from feedhandler.sim.events import Kline, Liquidations, Trades
 from feedhandler.sim.listing import Instrument, Listing
@@ -199,37 +199,32 @@ class Exchange:
         if stream.by == "base":
             chain = self.listing.option_chain(symbol, now_ns // MS)
             return Trades(product, topic, [self.market(instrument, now_ns) for instrument in chain])
-        instrument = self.listing.find(product, symbol)
-        if instrument is None:
-            raise LookupError(f"{product} does not list {symbol}")
-        market = self.market(instrument, now_ns)
-        return self._of_market(product, topic, stream, market, chance)
+        market = self.market(self.listing.instrument(product, symbol), now_ns)
+        return _of_market(product, topic, stream, market, chance, self._history)
 
-    def _of_market(
-        self, product: str, topic: str, stream: Stream, market: Market, chance: random.Random
-    ) -> Publication:
-        name, interval_ms = stream.name, stream.interval_ms
-        family, _, word = name.partition(".")
-        if family == "orderbook":
-            books: dict[str, Callable[[str, str, Market, int, int], Book]]
-            books = {"1": BestBook, "rpi": RpiBook, "full": FullBook}
-            if word in books:
-                return books[word](product, topic, market, interval_ms, self._history)
-            return Book(product, topic, market, int(word), interval_ms, self._history)
-        if family == "kline":
-            if word not in KLINE_INTERVALS:
-                raise LookupError(f"no candles of {word}")
-            return Kline(product, topic, market, word)
-        if family == "publicTrade":
-            return Trades(product, topic, [market])
-        if family == "tickers":
-            if product == "spot":
-                return SpotTicker(product, topic, market, interval_ms)
-            if product == "option":
-                return OptionTicker(product, topic, market, interval_ms)
-            return FuturesTicker(product, topic, market, interval_ms, chance)
-        if family == "allLiquidation":
-            return Liquidations(product, topic, market, interval_ms, chance)
-        if family == "priceLimit":
-            return PriceLimit(product, topic, market, interval_ms)
-        raise LookupError(f"{product} has no {name}")
+
+def _of_market(
+    product: str, topic: str, stream: Stream, market: Market, chance: random.Random, history: int
+) -> Publication:
+    """Build the publication of ``stream`` as a view of ``market``."""
+    family, _, word = stream.name.partition(".")
+    interval_ms = stream.interval_ms
+    if family == "orderbook":
+        books: dict[str, Callable[[str, str, Market, int, int], Book]]
+        books = {"1": BestBook, "rpi": RpiBook, "full": FullBook}
+        if word in books:
+            return books[word](product, topic, market, interval_ms, history)
+        return Book(product, topic, market, int(word), interval_ms, history)
+    if family == "kline":
+        return Kline(product, topic, market, word)
+    if family == "publicTrade":
+        return Trades(product, topic, [market])
+    if family == "allLiquidation":
+        return Liquidations(product, topic, market, interval_ms, chance)
+    if family == "priceLimit":
+        return PriceLimit(product, topic, market, interval_ms)
+    if product == "spot":
+        return SpotTicker(product, topic, market, interval_ms)
+    if product == "option":
+        return OptionTicker(product, topic, market, interval_ms)
+    return FuturesTicker(product, topic, market, interval_ms, chance)

@@ -90,6 +90,13 @@ class Listing:
             self._found[key] = found
         return self._found[key]
 
+    def instrument(self, product: str, symbol: str) -> Instrument:
+        """Return an instrument that is known to be listed; `LookupError` where it is not."""
+        found = self.find(product, symbol)
+        if found is None:
+            raise LookupError(f"{product} does not list {symbol}")
+        return found
+
     def has_base(self, base: str) -> bool:
         """Say whether ``base`` is a coin with options (``publicTrade.BTC``)."""
         return base in catalogue.OPTION_BASES
@@ -108,9 +115,7 @@ class Listing:
                 strike = trimmed(f"{(middle + offset) * step:.4f}")
                 for right in "CP":
                     symbol = f"{base}-{date.day}{_MONTHS[date.month - 1]}{date.year % 100:02d}-{strike}-{right}-USDT"
-                    found = self.find("option", symbol)
-                    if found is not None:
-                        chain.append(found)
+                    chain.append(self.instrument("option", symbol))
         return chain
 
     def pool(self, product: str, pool: str) -> list[str]:

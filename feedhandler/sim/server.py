@@ -227,7 +227,7 @@ class Server:
 
     def alters(self, connection: Connection) -> bool:
         """Say whether frames to this client must pass one by one because some fault may change them."""
-        return bool(self.faults.data or connection.slipping or self.transcript)
+        return bool(self.faults.data or connection.is_tampered_with or self.transcript)
 
     def pass_on(self, connection: Connection, topic: str, framed: bytes) -> None:
         """Queue one data frame for a client, after the faults that hit it."""

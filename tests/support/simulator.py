@@ -42,8 +42,15 @@ class RawClient:
         """Connect; `HandshakeError` where the server refuses, `OSError` where the socket fails."""
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._buffer = bytearray()
+        try:
+            self._shake_hands(port, path or f"/v5/public/{product}")
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _shake_hands(self, port: int, path: str) -> None:
         self.socket.sendall(
-            f"GET {path or f'/v5/public/{product}'} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
@@ -53,7 +60,6 @@ class RawClient:
         self._buffer = bytearray(rest)
         status = int(head.split(b" ", 2)[1])
         if status != 101:
-            self.socket.close()
             raise HandshakeError(status)
 
     def send(self, payload: bytes, opcode: int = 1) -> None:
@@ -112,6 +118,13 @@ class RawClient:
                 break
         self.socket.settimeout(10.0)
         return found
+
+    def drain(self, found: list[Frame] | None = None) -> None:
+        """Read until the socket ends, which raises; what came before goes into ``found``."""
+        while True:
+            frame = self.frame()
+            if found is not None:
+                found.append(frame)
 
     def subscribe(self, *topics: str) -> list[dict[str, Any]]:
         """Subscribe; return all messages up to the acknowledgement."""

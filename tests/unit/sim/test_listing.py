@@ -131,6 +131,12 @@ def test_option_chain_is_listed_and_expires_on_fridays_to_come() -> None:
     assert not listing.has_base("NOPE")
 
 
+def test_instrument_that_must_exist_is_missed_loudly() -> None:
+    """For callers that have asked before."""
+    with pytest.raises(LookupError, match="linear does not list NOPEUSDT"):
+        Listing().instrument("linear", "NOPEUSDT")
+
+
 def test_pools_name_listed_symbols() -> None:
     """Insurance pools (dossier 4.9) speak of symbols that the product has."""
     listing = Listing()
