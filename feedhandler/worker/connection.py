@@ -7,6 +7,7 @@ another generation than the present one is turned away at the door, so a cancell
 import asyncio
 import functools
 import logging
+import os
 import random
 import ssl
 import time
@@ -116,6 +117,9 @@ class Connection:
                 try:
                     # Returns at the end of the connection; raises what a callback raised: a bug of ours.
                     await transport.wait_disconnected()
+                except asyncio.CancelledError:
+                    transport.disconnect(False)  # the loop ends, and nobody else will
+                    raise
                 finally:
                     self._ended()
             self._failures = 0 if self._flowed else self._failures + 1
@@ -148,7 +152,9 @@ class Connection:
         except picows.WSHandshakeError as error:
             self._refused(error)
         except OSError as error:
-            self._reason = f"cannot connect: {error.strerror or error}"
+            # asyncio words its own texts around the number; a certificate's refusal has no number.
+            words = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else error
+            self._reason = f"cannot connect: {words}"
         except picows.WSError as error:
             self._reason = f"cannot connect: {error}"
         else:

@@ -106,6 +106,11 @@ class Feed:
         """Return a worker's part of the status."""
         return next((worker for worker in self.status().get("workers", []) if worker["worker"] == name), {})
 
+    def counters(self, name: str) -> dict[str, Any]:
+        """Return a worker's counters as of its last beat; waits for the first."""
+        found: dict[str, Any] = wait_until(lambda: self.worker(name).get("heartbeat"), f"a beat of {name}")
+        return found
+
     def wait_live(self, name: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait until every topic of a worker is live or rejected; return its status."""
 
