@@ -1,0 +1,1327 @@
+"""From payload to numbered record, and the state of every topic: each rare path of the feed and its lanes."""
+
+import itertools
+import math
+from typing import Any, Final
+
+import msgspec
+import pytest
+from support.lane import START_NS, Rig, S, book, check_sequences, delta, first, message, snapshot, status, ticker, trade
+
+from feedhandler import wire
+from feedhandler.wire import DELTA, IMAGE, REPEATED, SNAPSHOT, STATUS, UPDATE
+from feedhandler.worker.feed import CLOCK_SET_NS, MUTE_NS, Feed, Lane
+from feedhandler.worker.route import (
+    JOURNAL_LIMIT,
+    LEAST_STALE_NS,
+    LEVEL_1_STALE_NS,
+    OLD_DELTAS,
+    RESYNC_BACKOFF_CAP_S,
+    RESYNC_CALM_S,
+    SAMPLES,
+    SNAPSHOT_TIMEOUT_S,
+)
+
+BOOK, LEVEL_1, FULL = "orderbook.50.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.full.BTCUSDT"
+TRADES, TICKER, LIMIT = "publicTrade.BTCUSDT", "tickers.BTCUSDT", "priceLimit.BTCUSDT"
+KLINE, POOL = "kline.1.BTCUSDT", "insurance.USDT"
+STATES: Final = (BOOK, LEVEL_1, TICKER, LIMIT, KLINE, POOL)
+EVENTS: Final = (TRADES, "allLiquidation.BTCUSDT", FULL)
+
+
+def kinds(rig: Rig) -> list[int]:
+    return [record.kind for record in rig.take()]
+
+
+def states(rig: Rig) -> list[tuple[str, str]]:
+    """State and reason of each new status since the last look."""
+    told = [status(record) for record in rig.take() if record.kind == STATUS and not record.flags & REPEATED]
+    return [(one.state, one.reason) for one in told]
+
+
+# Numbers and kinds.
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "then"),
+    [
+        (BOOK, SNAPSHOT, DELTA),
+        (LEVEL_1, SNAPSHOT, SNAPSHOT),
+        (TICKER, SNAPSHOT, DELTA),
+        (POOL, SNAPSHOT, DELTA),
+        (LIMIT, SNAPSHOT, SNAPSHOT),
+        (KLINE, SNAPSHOT, SNAPSHOT),
+        (TRADES, UPDATE, UPDATE),
+        (FULL, DELTA, DELTA),
+        ("brand.new.stream", UPDATE, UPDATE),
+    ],
+)
+def test_kind_follows_the_topics_nature(topic: str, kind: int, then: int) -> None:
+    """Kinds as in the table of the wire format, whatever word the venue uses for its own type."""
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(topic)
+    rig.take()
+    opening = delta(topic, 100) if topic == FULL else first(topic)
+    assert rig.come(opening)
+    following = {
+        BOOK: delta(BOOK, 101),
+        FULL: delta(FULL, 101),
+        TICKER: ticker(TICKER, "delta", lastPrice="101.0"),
+        POOL: message(POOL, "delta", [{"coin": "USDT", "symbols": "BTCUSDT", "balance": "2"}]),
+        "brand.new.stream": message("brand.new.stream", "delta", {"x": 1}),
+    }.get(topic, opening)
+    assert rig.come(following)
+    data = [record for record in rig.take() if record.kind != STATUS]
+    assert [record.kind for record in data] == [kind, then]
+    assert [record.payload for record in data] == [opening, following]
+
+
+def test_record_is_the_venues_bytes_under_the_next_number() -> None:
+    """Line, epoch, time of reception and payload go through; the number is one up from the status before."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.wait(1)
+    payload = delta(BOOK, 101)
+    assert rig.come(payload)
+    (record,) = rig.take()
+    assert record == wire.Record("linear.orderbook.50.BTCUSDT", DELTA, 0, 0, 7, 4, START_NS + S, START_NS + S, payload)
+
+
+def test_simulated_data_are_flagged_on_every_record() -> None:
+    """Data and statuses alike."""
+    records: list[wire.Record] = []
+
+    def publish(head: bytes, sequence: int, received_ns: int, payload: bytes) -> None:
+        records.append(wire.parse(head + wire.TAIL.pack(sequence, received_ns, 0) + payload))
+
+    feed = Feed(
+        worker="w",
+        endpoint="linear",
+        product="linear",
+        network="sim",
+        simulated=True,
+        quiet_status_s=10,
+        publish=publish,
+    )
+    lane = Lane(feed, 0, lambda: 0.0)
+    feed.carry(lane, [BOOK], 1, 0)
+    lane.asked([BOOK])
+    lane.on_payload(snapshot(BOOK, 1), 0)
+    feed.answer(feed.routes[BOOK], 0, 0)
+    assert {record.flags & wire.SIMULATED for record in records} == {wire.SIMULATED}
+    assert len(records) == 5
+
+
+def test_first_status_carries_number_one() -> None:
+    """Carrying a topic begins with the status `subscribing`."""
+    rig = Rig()
+    rig.carry(BOOK)
+    (record,) = rig.take()
+    assert (record.kind, record.sequence, record.line) == (STATUS, 1, wire.NO_LINE)
+    assert status(record) == wire.Status(
+        state="subscribing", since_ns=START_NS, worker="linear", network="mainnet", lines_up=0, lines=1
+    )
+
+
+# Coming alive.
+
+
+@pytest.mark.parametrize("topic", STATES)
+def test_state_is_live_from_its_first_snapshot_and_the_status_goes_first(topic: str) -> None:
+    """An acknowledgement alone proves nothing (dossier 3.2); `live` precedes the first record."""
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(topic)
+    assert rig.state(topic) == "subscribing"
+    rig.take()
+    rig.come(first(topic))
+    told, data = rig.take()
+    assert (status(told).state, told.sequence) == ("live", 2)
+    assert (data.kind, data.sequence) == (SNAPSHOT, 3)
+
+
+@pytest.mark.parametrize("topic", EVENTS)
+def test_event_topic_is_live_from_its_acknowledgement(topic: str) -> None:
+    """There may be no event for hours."""
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.take()
+    rig.subscribe(topic)
+    assert states(rig) == [("live", "")]
+
+
+@pytest.mark.parametrize("topic", EVENTS)
+def test_event_before_the_acknowledgement_brings_the_topic_alive(topic: str) -> None:
+    """Data before the acknowledgement happen (dossier 3.5): they are published, and the acknowledgement adds nothing."""
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.lane.asked([topic])
+    rig.take()
+    rig.come(delta(topic, 9) if topic == FULL else first(topic))
+    told, data = rig.take()
+    assert (status(told).state, told.sequence) == ("live", 2)
+    assert (data.kind, data.sequence) == (DELTA if topic == FULL else UPDATE, 3)
+    rig.lane.acknowledged([topic], rig.now_ns)
+    assert rig.take() == []
+
+
+@pytest.mark.parametrize("topic", [BOOK, TICKER, LEVEL_1, TRADES, FULL])
+def test_data_nobody_asked_for_are_not_published(topic: str) -> None:
+    """What comes before our request is out cannot be its answer."""
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.take()
+    assert rig.come(delta(topic, 9) if topic == FULL else first(topic))
+    assert rig.take() == []
+    assert rig.feed.counters["unexpected"] == 1
+
+
+@pytest.mark.parametrize(
+    "payload", [delta(BOOK, 101), ticker(TICKER, "delta", lastPrice="1"), book(LEVEL_1, "delta", 5)]
+)
+def test_delta_before_its_snapshot_is_held_back(payload: bytes) -> None:
+    """There is nothing to apply it to; it is counted."""
+    topic = msgspec.json.decode(payload)["topic"]
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(topic)
+    rig.take()
+    assert rig.come(payload)
+    assert rig.take() == []
+    assert rig.feed.counters["held_back"] == 1
+    assert rig.state(topic) == "subscribing"
+
+
+def test_event_that_the_venue_calls_a_delta_is_never_held_back() -> None:
+    """Of a stream unknown to us every frame goes out as it came, from the request on."""
+    rig = Rig()
+    rig.carry("brand.new.stream")
+    rig.lane.asked(["brand.new.stream"])
+    rig.take()
+    rig.come(message("brand.new.stream", "delta", {"x": 1}))
+    assert kinds(rig) == [STATUS, UPDATE]
+
+
+def test_acknowledgements_of_others_and_repeated_ones_change_nothing() -> None:
+    """Topics of no route (released meanwhile), and topics live already."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.subscribe("orderbook.50.OTHER", BOOK)
+    assert rig.take() == []
+
+
+# Chains.
+
+
+def test_deltas_that_continue_go_through() -> None:
+    """Each update id is one up (dossier 5.2)."""
+    rig = Rig()
+    rig.start(BOOK)
+    assert all(rig.come(delta(BOOK, update_id)) for update_id in range(101, 151))
+    records = rig.take()
+    assert [record.kind for record in records] == [DELTA] * 50
+    assert [record.sequence for record in records] == list(range(4, 54))
+
+
+def test_gap_is_told_with_both_ids_and_how_many_are_lost() -> None:
+    """The delta behind the gap is not published; the topic is resyncing from the last record known."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.wait(0.1)
+    assert rig.come(delta(BOOK, 105))
+    (told,) = rig.take()
+    assert told.sequence == 4
+    said = status(told)
+    assert (said.state, said.reason) == ("resyncing", "gap: u 100 was followed by u 105")
+    assert (said.lost, said.recoverable) == (4, True)
+    assert (said.blind_from_ns, said.blind_to_ns) == (START_NS, msgspec.UNSET)
+    assert rig.feed.counters == {"gaps": 1, "held_back": 1, "resyncs": 1}
+
+
+def test_gap_leaves_the_others_alone() -> None:
+    """One topic resyncs; the other's chain goes on."""
+    rig = Rig()
+    rig.start(BOOK, "orderbook.200.BTCUSDT", TRADES)
+    rig.come(delta(BOOK, 110))
+    rig.come(delta("orderbook.200.BTCUSDT", 101))
+    rig.come(trade(TRADES))
+    assert [(record.subject, record.kind) for record in rig.take()] == [
+        ("linear.orderbook.50.BTCUSDT", STATUS),
+        ("linear.orderbook.200.BTCUSDT", DELTA),
+        ("linear.publicTrade.BTCUSDT", UPDATE),
+    ]
+
+
+def test_nothing_of_a_resyncing_book_is_published_before_its_new_snapshot() -> None:
+    """Deltas and snapshots of the old subscription are held back until the new one is asked for."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 110))
+    rig.take()
+    rig.come(delta(BOOK, 111))
+    rig.come(snapshot(BOOK, 112))
+    assert rig.take() == []
+    assert rig.feed.counters["held_back"] == 3
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+    rig.subscribe(BOOK)
+    rig.come(delta(BOOK, 113))
+    assert rig.take() == []
+    rig.wait(1)
+    rig.come(snapshot(BOOK, 200))
+    told, data = rig.take()
+    assert (status(told).state, status(told).blind_to_ns) == ("live", START_NS + S)
+    assert (data.kind, data.sequence) == (SNAPSHOT, 6)
+    rig.come(delta(BOOK, 201))
+    assert kinds(rig) == [DELTA]
+
+
+@pytest.mark.parametrize("update_id", [100, 99, 2])
+def test_duplicate_or_old_delta_is_dropped_and_counted(update_id: int) -> None:
+    """Nothing is repeated, and the chain goes on where it was."""
+    rig = Rig()
+    rig.start(BOOK)
+    assert rig.come(delta(BOOK, update_id))
+    assert rig.take() == []
+    assert rig.feed.counters == {"duplicates": 1}
+    rig.come(delta(BOOK, 101))
+    assert kinds(rig) == [DELTA]
+
+
+def test_update_id_that_falls_back_without_a_snapshot_is_noticed() -> None:
+    """A book whose updates are all older than itself would stand still and call itself live."""
+    rig = Rig()
+    rig.start(BOOK)
+    for update_id in range(10, 10 + OLD_DELTAS):
+        rig.come(delta(BOOK, update_id))
+    assert rig.take() == []
+    rig.come(delta(BOOK, 10 + OLD_DELTAS))
+    assert states(rig) == [
+        (
+            "resyncing",
+            f"fell back: u 100 was followed by {OLD_DELTAS + 1} older updates, the last with u {10 + OLD_DELTAS}",
+        )
+    ]
+    assert rig.feed.counters["duplicates"] == OLD_DELTAS + 1
+
+
+def test_duplicates_among_new_deltas_are_no_fall() -> None:
+    """Copies come between new ones however long: each new one starts the count over."""
+    rig = Rig()
+    rig.start(BOOK)
+    for update_id in range(101, 101 + 2 * OLD_DELTAS):
+        rig.come(delta(BOOK, update_id))
+        rig.come(delta(BOOK, update_id))
+    assert rig.state(BOOK) == "live"
+    assert rig.feed.counters == {"duplicates": 2 * OLD_DELTAS}
+
+
+@pytest.mark.parametrize("update_id", [1, 50, 100, 100_000])
+def test_spontaneous_snapshot_replaces_the_book_whatever_its_id(update_id: int) -> None:
+    """A new snapshot at any time is the venue's own repair (dossier 5.1); the chain goes on from it."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(snapshot(BOOK, update_id))
+    rig.come(delta(BOOK, update_id + 1))
+    assert kinds(rig) == [SNAPSHOT, DELTA]
+    assert rig.feed.counters == {}
+
+
+def test_delta_with_u_1_is_a_restart_and_asks_for_a_snapshot() -> None:
+    """Data after a restart have another base (dossier 5.4); how much is lost nobody knows."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 1))
+    (told,) = rig.take()
+    assert status(told).reason == "restarted: delta with u 1 after u 100"
+    assert status(told).lost is None
+    assert rig.feed.counters["gaps"] == 0
+
+
+def test_u_1_continues_a_snapshot_with_u_0() -> None:
+    """An option's empty book has u 0 (dossier 4.1)."""
+    rig = Rig("option")
+    topic = "orderbook.25.BTC-25DEC26-100000-C-USDT"
+    rig.carry(topic)
+    rig.lane.asked([topic])
+    rig.come(book(topic, "snapshot", 0))
+    rig.take()
+    rig.come(delta(topic, 1))
+    rig.come(delta(topic, 1))
+    assert kinds(rig) == [DELTA]
+    assert rig.feed.counters == {"duplicates": 1}
+
+
+def test_level_1_is_never_checked() -> None:
+    """The same u comes again after 3 s, and any frame replaces the last (dossier 5.1, 5.2)."""
+    rig = Rig()
+    rig.start(LEVEL_1)
+    for update_id in (1, 7, 7, 3):
+        rig.come(snapshot(LEVEL_1, update_id))
+    assert kinds(rig) == [SNAPSHOT] * 4
+
+
+# The full book: deltas without a snapshot.
+
+
+def test_full_book_begins_with_its_first_delta() -> None:
+    """No snapshot comes on this socket (dossier 4.3); the first delta is the base."""
+    rig = Rig()
+    rig.start(FULL)
+    rig.come(delta(FULL, 500))
+    rig.come(delta(FULL, 501))
+    assert kinds(rig) == [DELTA, DELTA]
+
+
+def test_full_book_restart_goes_through() -> None:
+    """A delta with u 1 starts the strategy's own synchronisation over (dossier 4.3)."""
+    rig = Rig()
+    rig.start(FULL)
+    for update_id in (500, 1, 2):
+        rig.come(delta(FULL, update_id))
+    assert kinds(rig) == [DELTA] * 3
+    assert rig.state(FULL) == "live"
+
+
+def test_full_book_gap_cannot_be_made_good() -> None:
+    """No snapshot will come: the status says so, and the stream goes on after a new subscription."""
+    rig = Rig()
+    rig.start(FULL)
+    rig.come(delta(FULL, 500))
+    rig.come(delta(FULL, 503))
+    said = status(rig.take()[-1])
+    assert (said.state, said.lost, said.recoverable) == ("resyncing", 2, False)
+    rig.come(delta(FULL, 504))
+    assert rig.take() == []
+    rig.subscribe(FULL)
+    rig.come(delta(FULL, 510))
+    assert kinds(rig) == [STATUS, DELTA]
+
+
+# What is no data, or not ours.
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"null",
+        b'{"op":"pong"}',
+        b'{"success":true,"ret_msg":"","conn_id":"c","req_id":"1","op":"subscribe"}',
+        b'{"success":true,"conn_id":"c","data":{"failTopics":[],"successTopics":["a"]},"type":"COMMAND_RESP"}',
+        b'{"topic":"orderbook.50.BTCUSDT"}',
+        b'{"topic":"orderbook.50.BTCUSDT","data":null}',
+        b'{"topic":"orderbook.50.BTCUSDT","data":"x"}',
+        b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"u":"101"}}',
+        b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"u":1.5}}',
+        b'{"topic":1,"data":{}}',
+        b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"u":101}',
+        b'{"topic":"\xff","data":{}}',
+        b'{"topic":"orderbook.50.BTCUSDT","data":{"x":' + b"[" * 100_000,
+    ],
+)
+def test_what_is_no_data_message_is_left_to_the_caller(payload: bytes) -> None:
+    """Control replies and garbage of every kind: not published, nothing changed, no exception."""
+    rig = Rig()
+    rig.start(BOOK)
+    assert rig.come(payload) is False
+    assert rig.take() == []
+    assert rig.state(BOOK) == "live"
+
+
+def test_data_of_an_unknown_topic_are_counted_and_kept_for_the_log() -> None:
+    """Nobody asked for them here."""
+    rig = Rig()
+    rig.start(BOOK)
+    assert rig.come(trade("publicTrade.OTHER"))
+    assert rig.feed.counters == {"unexpected": 1}
+    assert rig.feed.malformed == [
+        ("data of publicTrade.OTHER, which is not subscribed here", trade("publicTrade.OTHER"))
+    ]
+    assert rig.take() == []
+
+
+@pytest.mark.parametrize("type_", ["delta", "snapshot"])
+def test_book_whose_data_are_a_list_is_counted_as_unparsed(type_: str) -> None:
+    """It has no update id."""
+    rig = Rig()
+    rig.start(BOOK)
+    assert rig.come(message(BOOK, type_, [1, 2]))
+    assert rig.feed.counters == {"unparsed": 1}
+    assert rig.state(BOOK) == "live"
+
+
+def test_unknown_fields_pass_through_untouched() -> None:
+    """Fields are added without notice (dossier 11)."""
+    rig = Rig()
+    rig.start(BOOK)
+    payload = book(BOOK, "delta", 101).replace(b'"u":101', b'"new":{"deep":[1,{"x":null}]},"u":101')
+    rig.come(payload)
+    assert [record.payload for record in rig.take()] == [payload]
+
+
+@pytest.mark.parametrize("error", [KeyError("key"), ValueError("value"), AttributeError("attribute"), RecursionError()])
+@pytest.mark.parametrize("payload", [snapshot(BOOK, 5), delta(BOOK, 101), delta(BOOK, 200)])
+def test_error_of_our_own_is_not_taken_for_the_venues(error: Exception, payload: bytes) -> None:
+    """What a record's publication raises is a bug, and comes out (the worker ends, loudly)."""
+    rig = Rig()
+    rig.start(BOOK)
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    rig.feed.publish = rig.lane._publish = fail
+    with pytest.raises(type(error)):
+        rig.come(payload)
+
+
+# Resyncs.
+
+
+def test_first_resync_is_at_once_and_repeated_ones_ever_later() -> None:
+    """0, then 0.1 s doubling to 10 s (dossier 5.4); each is handed out once."""
+    rig = Rig()
+    rig.start(BOOK)
+    pauses = []
+    for _ in range(10):
+        rig.come(delta(BOOK, 999))
+        decided_s = rig.now_s
+        while not rig.feed.resyncs_due(rig.lane, rig.now_s):
+            rig.now_s += 0.05
+        assert rig.feed.resyncs_due(rig.lane, rig.now_s) == []
+        pauses.append(rig.now_s - decided_s)
+        rig.subscribe(BOOK)
+        rig.come(snapshot(BOOK, 100))
+    assert pauses == pytest.approx([0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10], abs=0.051)
+
+
+def test_topic_whole_for_a_while_starts_over_without_a_pause() -> None:
+    """Half a minute of calm forgets the resyncs before."""
+    rig = Rig()
+    rig.start(BOOK)
+    for _ in range(5):
+        rig.come(delta(BOOK, 999))
+        rig.subscribe(BOOK)
+        rig.come(snapshot(BOOK, 100))
+    rig.wait(RESYNC_CALM_S + 1)
+    rig.come(delta(BOOK, 999))
+    assert rig.route(BOOK).due_s == rig.now_s
+
+
+def test_resyncs_go_on_for_as_long_as_it_takes() -> None:
+    """A float has room for 1023 doublings only; the pause stays at its cap."""
+    rig = Rig()
+    rig.start(BOOK)
+    for _ in range(1200):
+        rig.come(delta(BOOK, 999))
+        rig.subscribe(BOOK)
+        rig.come(snapshot(BOOK, 100))
+    rig.come(delta(BOOK, 999))
+    assert rig.route(BOOK).due_s == rig.now_s + RESYNC_BACKOFF_CAP_S
+
+
+def test_snapshot_that_does_not_come_is_asked_for_again() -> None:
+    """5 s after the subscription went out, not after the decision: the unsubscription may take 5 s of its own."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 999))
+    rig.feed.resyncs_due(rig.lane, rig.now_s)
+    rig.tick(SNAPSHOT_TIMEOUT_S + 1)  # unsubscribing
+    assert [reason for _, reason in states(rig)] == ["gap: u 100 was followed by u 999"]
+    rig.lane.asked([BOOK])
+    rig.tick(SNAPSHOT_TIMEOUT_S)
+    assert states(rig) == []
+    rig.tick(0.5)
+    assert states(rig) == [("resyncing", "no snapshot came")]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+
+
+def test_long_pause_before_a_resync_does_not_use_up_the_snapshots_time() -> None:
+    """With a pause of 10 s the subscription still has its 5 s for the snapshot."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.route(BOOK).resyncs, rig.route(BOOK).resync_s = 20, rig.now_s
+    rig.come(delta(BOOK, 999))
+    rig.tick(RESYNC_BACKOFF_CAP_S)
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+    rig.subscribe(BOOK)
+    rig.take()
+    rig.tick(1)
+    rig.come(snapshot(BOOK, 7))
+    assert [state for state, _ in states(rig)] == ["live"]
+    assert rig.feed.counters["resyncs"] == 1
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == []
+
+
+def test_late_snapshot_ends_the_resync_that_was_planned_for_want_of_it() -> None:
+    """It answers the present subscription, however late: no second one is needed."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 999))
+    rig.feed.resyncs_due(rig.lane, rig.now_s)
+    rig.subscribe(BOOK)
+    rig.tick(SNAPSHOT_TIMEOUT_S + 0.25)
+    assert rig.route(BOOK).due_s is not None
+    rig.come(snapshot(BOOK, 7))
+    assert rig.state(BOOK) == "live"
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s + 60) == []
+
+
+def test_resyncs_due_are_those_of_the_lane() -> None:
+    """Each connection asks for its own topics."""
+    rig = Rig()
+    rig.start(BOOK)
+    other = Lane(rig.feed, 0, lambda: rig.now_s)
+    rig.come(delta(BOOK, 999))
+    assert rig.feed.resyncs_due(other, rig.now_s) == []
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+
+
+def test_hole_of_a_resync_in_a_resync_begins_with_the_first() -> None:
+    """An open hole stays open from where it began."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.wait(3)
+    rig.come(delta(BOOK, 999))
+    rig.feed.resyncs_due(rig.lane, rig.now_s)
+    rig.subscribe(BOOK)
+    began = status(rig.take()[-1]).blind_from_ns
+    rig.tick(SNAPSHOT_TIMEOUT_S + 1)
+    assert status(rig.take()[-1]).blind_from_ns == began == START_NS
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("topic", [BOOK, TRADES])
+def test_refused_topic_is_rejected_with_the_venues_text(topic: str) -> None:
+    """The text is the venue's own, and counted by state."""
+    rig = Rig()
+    rig.start(topic)
+    rig.lane.refused(topic, "error:handler not found", rig.now_ns)
+    assert states(rig) == [("rejected", "error:handler not found")]
+    assert rig.route(topic).compose() is None
+
+
+def test_refusal_in_the_same_words_is_told_once() -> None:
+    """Retries go on for weeks; another text is news."""
+    rig = Rig()
+    rig.start(BOOK)
+    for text in ("no", "no", "never"):
+        rig.lane.refused(BOOK, text, rig.now_ns)
+    assert states(rig) == [("rejected", "no"), ("rejected", "never")]
+
+
+@pytest.mark.parametrize("data_first", [True, False])
+@pytest.mark.parametrize("topic", [BOOK, TRADES])
+def test_topic_accepted_at_last_goes_its_way(topic: str, data_first: bool) -> None:
+    """A retry that the venue takes: `subscribing`, then `live` as for any other."""
+    rig = Rig()
+    rig.start(topic)
+    rig.lane.refused(topic, "no", rig.now_ns)
+    rig.lane.asked([topic])
+    rig.take()
+    if data_first:
+        rig.come(first(topic) if topic == BOOK else trade(topic))
+        rig.lane.acknowledged([topic], rig.now_ns)
+    else:
+        rig.lane.acknowledged([topic], rig.now_ns)
+        rig.come(first(topic) if topic == BOOK else trade(topic))
+    assert states(rig) == [("subscribing", "accepted at last"), ("live", "")]
+
+
+def test_data_of_a_refused_topic_are_not_expected() -> None:
+    """They were on their way when the refusal came."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.lane.refused(BOOK, "no", rig.now_ns)
+    rig.take()
+    rig.come(snapshot(BOOK, 5))
+    rig.come(delta(BOOK, 6))
+    assert rig.take() == []
+    assert rig.feed.counters == {"unexpected": 1, "held_back": 1}
+
+
+def test_refusal_of_an_unknown_topic_changes_nothing() -> None:
+    """It was released meanwhile."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.lane.refused("orderbook.50.OTHER", "no", rig.now_ns)
+    assert rig.take() == []
+
+
+# Connections.
+
+
+def test_lost_connection_is_told_on_every_topic_with_its_reason() -> None:
+    """At once, with the hole since the last message; refused topics stay refused."""
+    rig = Rig()
+    rig.start(BOOK, TRADES, TICKER)
+    rig.lane.refused(TICKER, "no", rig.now_ns)
+    rig.take()
+    rig.wait(2)
+    rig.come(trade(TRADES))
+    rig.wait(5)
+    rig.lane.closed("connection lost", rig.now_ns)
+    told = {record.subject: status(record) for record in rig.take() if record.kind == STATUS}
+    assert {one: (said.state, said.reason, said.blind_from_ns) for one, said in told.items()} == {
+        "linear.orderbook.50.BTCUSDT": ("down", "connection lost", START_NS + 2 * S),
+        "linear.publicTrade.BTCUSDT": ("down", "connection lost", START_NS + 2 * S),
+    }
+    assert [said.recoverable for said in told.values()] == [True, False]
+    assert [said.lines_up for said in told.values()] == [0, 0]
+
+
+def test_reconnected_topics_come_back_with_a_snapshot_and_the_whole_hole() -> None:
+    """Down, subscribing, live; the hole goes from the last message known to the first new one."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    rig.lane.closed("connection lost", rig.now_ns)
+    rig.wait(2)
+    rig.lane.closed("cannot connect: refused", rig.now_ns)
+    rig.wait(2)
+    rig.lane.opened(rig.now_ns)
+    rig.wait(1)
+    rig.subscribe(BOOK, TRADES)
+    rig.come(snapshot(BOOK, 3))
+    records = rig.take()
+    for one in (BOOK, TRADES):
+        mine = [record for record in records if record.subject.endswith(one)]
+        told = [status(record) for record in mine if record.kind == STATUS]
+        assert [said.state for said in told] == ["down", "down", "subscribing", "live"]
+        assert (told[-1].blind_from_ns, told[-1].blind_to_ns) == (START_NS, START_NS + 5 * S)
+    assert records[-1].kind == SNAPSHOT
+
+
+def test_deltas_after_a_reconnection_wait_for_the_snapshot() -> None:
+    """The old chain is not continued, whatever the ids say."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.lane.closed("connection lost", rig.now_ns)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(BOOK)
+    rig.take()
+    rig.come(delta(BOOK, 101))
+    assert rig.take() == []
+    assert rig.feed.counters == {"held_back": 1}
+
+
+def test_failed_dials_are_told_once_each_reason() -> None:
+    """Backing off for an hour is no news, another reason is; never two holes."""
+    rig = Rig()
+    rig.start(BOOK)
+    for reason in ("connection lost", "cannot connect", "cannot connect", "refused: HTTP 403"):
+        rig.wait(1)
+        rig.lane.closed(reason, rig.now_ns)
+    told = [status(record) for record in rig.take()]
+    assert [one.reason for one in told] == ["connection lost", "cannot connect", "refused: HTTP 403"]
+    assert {one.blind_from_ns for one in told} == {START_NS}
+
+
+def test_topic_lost_in_its_first_subscription_has_no_hole() -> None:
+    """Nothing was delivered before, so nothing is known to be missing."""
+    rig = Rig()
+    rig.carry(BOOK)
+    rig.lane.closed("cannot connect", rig.now_ns)
+    assert status(rig.take()[-1]).blind_from_ns is msgspec.UNSET
+
+
+def test_hole_of_an_event_topic_does_not_reach_back_before_it_came_alive() -> None:
+    """Live by acknowledgement, lost without an event: blind from the acknowledgement, not from older data."""
+    rig = Rig()
+    rig.start(TRADES)
+    rig.lane.closed("connection lost", rig.now_ns)
+    rig.wait(1)
+    rig.lane.opened(rig.now_ns)
+    rig.wait(1)
+    rig.subscribe(TRADES)
+    rig.wait(1)
+    rig.lane.closed("connection lost", rig.now_ns)
+    assert status(rig.take()[-1]).blind_from_ns == START_NS + 2 * S
+
+
+def test_hole_across_epochs_begins_with_the_predecessor() -> None:
+    """A topic taken over from a dead worker is blind since that was last heard of, until it is live."""
+    rig = Rig()
+    rig.carry(TRADES, epoch=8, blind_from_ns=START_NS - 3 * S)
+    (told,) = rig.take()
+    assert (told.epoch, status(told).blind_from_ns, status(told).blind_to_ns) == (8, START_NS - 3 * S, msgspec.UNSET)
+    rig.lane.opened(rig.now_ns)
+    rig.wait(1)
+    rig.subscribe(TRADES)
+    said = status(rig.take()[-1])
+    assert (said.state, said.blind_from_ns, said.blind_to_ns) == ("live", START_NS - 3 * S, START_NS + S)
+    assert (said.lost, said.recoverable) == (None, False)
+
+
+def test_resync_that_was_due_goes_with_the_connection() -> None:
+    """The next connection asks for everything anyway."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 999))
+    rig.lane.closed("connection lost", rig.now_ns)
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s + 60) == []
+
+
+def test_released_topic_ends_and_its_data_are_not_expected() -> None:
+    """The last status is `ended`; what still comes is counted."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    rig.feed.release(rig.lane, [BOOK], "no longer assigned", rig.now_ns)
+    assert states(rig) == [("ended", "no longer assigned")]
+    assert rig.come(delta(BOOK, 101))
+    assert rig.take() == []
+    assert rig.feed.counters == {"unexpected": 1}
+
+
+def test_topic_taken_up_again_begins_a_new_epoch_at_one() -> None:
+    """Sequences of different epochs do not compare."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.feed.release(rig.lane, [BOOK], "moved", rig.now_ns)
+    rig.take()
+    rig.carry(BOOK, epoch=9)
+    assert [(record.epoch, record.sequence) for record in rig.take()] == [(9, 1)]
+
+
+# Stale and mute.
+
+
+def enliven(rig: Rig, topic: str, others: str = TRADES) -> int:
+    """Give a topic a cadence of one record every half second, long enough to be believed; return its last u."""
+    for update_id in range(101, 102 + SAMPLES):
+        rig.tick(0.5)
+        rig.come(delta(topic, update_id))
+        rig.come(trade(others))
+    rig.tick(0.25)
+    rig.take()
+    return 101 + SAMPLES
+
+
+def silence(rig: Rig, seconds: float, others: str = TRADES) -> None:
+    """Let time pass in which only another topic speaks."""
+    for _ in range(round(seconds * 2)):
+        rig.tick(0.5)
+        rig.come(trade(others))
+
+
+def told(rig: Rig, topic: str) -> list[wire.Status]:
+    """New statuses of a topic since the last look."""
+    return [
+        status(record)
+        for record in rig.take()
+        if record.kind == STATUS and not record.flags & REPEATED and record.subject.endswith(topic)
+    ]
+
+
+def test_topic_silent_beyond_its_cadence_is_stale_and_subscribed_again() -> None:
+    """While its connection is alive; the hole begins with its last record, and the others are untouched."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    enliven(rig, BOOK)
+    last_ns = rig.now_ns - S // 4
+    silence(rig, LEAST_STALE_NS / S - 1)
+    assert told(rig, BOOK) == []
+    silence(rig, 2)
+    (said,) = told(rig, BOOK)
+    assert said.state == "stale"
+    assert said.reason.endswith("while its connection is alive")
+    assert last_ns - S // 2 <= said.blind_from_ns <= last_ns  # type: ignore[operator]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+    assert rig.feed.counters == {"stale": 1}
+    assert rig.state(TRADES) == "live"
+
+
+def test_topic_of_which_little_is_known_is_never_suspected() -> None:
+    """A quiet market is no dead subscription."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    silence(rig, 300)
+    assert rig.state(BOOK) == "live"
+
+
+def test_silence_that_may_be_our_own_is_not_judged() -> None:
+    """A process that stood still has not heard what is in its socket."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    enliven(rig, BOOK)
+    rig.wait(60)
+    rig.come(trade(TRADES))
+    rig.feed.tick(rig.now_ns, rig.now_s, judge=False)
+    assert rig.state(BOOK) == "live"
+
+
+def test_stale_book_comes_back_with_the_delta_that_continues_it() -> None:
+    """It may return to live by itself; the planned resubscription is dropped."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    last = enliven(rig, BOOK)
+    silence(rig, LEAST_STALE_NS / S + 1)
+    rig.take()
+    rig.come(delta(BOOK, last + 1))
+    back, data = rig.take()
+    assert (status(back).state, status(back).reason) == ("live", "it speaks again")
+    assert (data.kind, data.sequence) == (DELTA, back.sequence + 1)
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == []
+    rig.come(delta(BOOK, last + 2))
+    assert kinds(rig) == [DELTA]
+
+
+def test_stale_book_does_not_come_back_across_a_gap() -> None:
+    """A delta that does not continue it waits for the snapshot."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    last = enliven(rig, BOOK)
+    silence(rig, LEAST_STALE_NS / S + 1)
+    rig.take()
+    rig.come(delta(BOOK, last + 2))
+    assert rig.take() == []
+    rig.subscribe(BOOK)
+    rig.come(snapshot(BOOK, last + 5))
+    assert kinds(rig) == [STATUS, SNAPSHOT]
+
+
+def test_stale_book_without_a_snapshot_asks_again() -> None:
+    """One resubscription may be lost like any request."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    enliven(rig, BOOK)
+    silence(rig, LEAST_STALE_NS / S + 1)
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+    rig.subscribe(BOOK)
+    rig.take()
+    silence(rig, SNAPSHOT_TIMEOUT_S + 1)
+    assert [said.reason for said in told(rig, BOOK)] == ["no snapshot came"]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+
+
+@pytest.mark.parametrize("payload", [ticker(TICKER, "delta", lastPrice="2"), ticker(TICKER, "snapshot", lastPrice="2")])
+def test_stale_ticker_comes_back_with_any_record(payload: bytes) -> None:
+    """Its deltas are not numbered, so any of them may continue it."""
+    rig = Rig()
+    rig.start(TICKER)
+    rig.feed.enter(rig.route(TICKER), "stale", "silent", rig.now_ns)
+    rig.take()
+    rig.come(payload)
+    assert kinds(rig) == [STATUS, DELTA if b"delta" in payload else SNAPSHOT]
+    rig.feed.answer(rig.route(TICKER), rig.now_ns, rig.now_s)
+    assert msgspec.json.decode(rig.take()[-1].payload)["data"]["lastPrice"] == "2"
+
+
+def test_stale_event_topic_comes_back_with_its_acknowledgement() -> None:
+    """After the resubscription there may be no event for long."""
+    rig = Rig()
+    rig.start(TRADES)
+    rig.feed.enter(rig.route(TRADES), "stale", "silent", rig.now_ns)
+    rig.take()
+    rig.subscribe(TRADES)
+    assert states(rig) == [("live", "")]
+
+
+def test_level_1_book_is_suspected_by_the_venues_promise() -> None:
+    """It is sent again every 3 s (dossier 5.1): no cadence has to be learned."""
+    rig = Rig()
+    rig.start(LEVEL_1, TRADES)
+    silence(rig, LEVEL_1_STALE_NS / S - 1)
+    assert rig.state(LEVEL_1) == "live"
+    silence(rig, 2)
+    assert rig.state(LEVEL_1) == "stale"
+
+
+def test_connection_that_owes_a_level_1_book_is_mute_after_its_time() -> None:
+    """The promise counts from the acknowledgement, silence from the last message."""
+    rig = Rig()
+    rig.start(LEVEL_1)
+    rig.wait(MUTE_NS / S)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.wait(0.1)
+    assert rig.lane.is_mute(rig.now_ns)
+    rig.come(snapshot(LEVEL_1, 100))
+    assert not rig.lane.is_mute(rig.now_ns)
+
+
+def test_mute_connection_makes_its_live_topics_stale() -> None:
+    """Nobody may take its silence for a quiet market; what was not live stays what it is."""
+    rig = Rig()
+    rig.start(LEVEL_1, TRADES)
+    rig.carry(BOOK)
+    rig.take()
+    rig.wait(7)
+    reason = rig.lane.mute(rig.now_ns)
+    said = {record.subject: status(record) for record in rig.take()}
+    assert reason == "mute: nothing came on its connection for 7.0 s"
+    assert {one: (it.state, it.reason, it.blind_from_ns) for one, it in said.items()} == {
+        "linear.orderbook.1.BTCUSDT": ("stale", reason, START_NS),
+        "linear.publicTrade.BTCUSDT": ("stale", reason, START_NS),
+    }
+    rig.lane.closed(reason, rig.now_ns + S)
+    assert {status(record).blind_from_ns for record in rig.take() if not record.subject.endswith(BOOK)} == {START_NS}
+
+
+def test_connection_that_promises_nothing_is_judged_by_its_own_cadence() -> None:
+    """Learned from its pauses; a closed one is never mute."""
+    rig = Rig()
+    rig.start(TRADES)
+    assert not rig.lane.is_mute(rig.now_ns + 3600 * S)
+    for _ in range(SAMPLES + 1):
+        rig.come(trade(TRADES))
+        rig.tick(0.5)
+    rig.wait(LEAST_STALE_NS / S - 1)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.wait(2)
+    assert rig.lane.is_mute(rig.now_ns)
+    rig.lane.closed("connection lost", rig.now_ns)
+    assert not rig.lane.is_mute(rig.now_ns)
+
+
+def test_canary_proves_the_connection_and_is_not_published() -> None:
+    """Its frames count as frames, and as nothing else."""
+    rig = Rig(canary=LEVEL_1)
+    rig.start(TRADES)
+    rig.lane.acknowledged([LEVEL_1], rig.now_ns)
+    rig.wait(6)
+    assert rig.come(snapshot(LEVEL_1, 5))
+    rig.wait(6)
+    assert not rig.lane.is_mute(rig.now_ns)
+    assert rig.take() == []
+    assert rig.feed.counters == {}
+
+
+def test_refused_canary_is_given_up_and_said_so() -> None:
+    """The connection is judged by its pongs and its cadence then."""
+    rig = Rig(canary=LEVEL_1)
+    rig.start(TRADES)
+    rig.lane.refused(LEVEL_1, "no", rig.now_ns)
+    assert rig.lane.canary == ""
+    assert "the canary orderbook.1.BTCUSDT is refused" in rig.feed.malformed[0][0]
+    rig.come(snapshot(LEVEL_1, 5))
+    assert rig.feed.counters["unexpected"] == 2
+
+
+@pytest.mark.parametrize(("canary", "owes"), [("", False), (LEVEL_1, True)])
+def test_promise_goes_with_the_last_level_1_book(canary: str, owes: bool) -> None:
+    """A connection whose only level-1 book was released owes nothing; its canary, if there is one, stays."""
+    rig = Rig(canary=canary)
+    rig.start("orderbook.1.ETHUSDT", TRADES)
+    rig.feed.release(rig.lane, ["orderbook.1.ETHUSDT"], "no longer assigned", rig.now_ns)
+    rig.wait(60)
+    assert rig.lane.is_mute(rig.now_ns) is owes
+
+
+# Quiet subjects.
+
+
+def test_quiet_subject_repeats_its_status_after_1_s_and_then_at_its_pace() -> None:
+    """With the last number and the flag, so that the loss of the last record is seen, too."""
+    rig = Rig(quiet_status_s=10)
+    rig.start(BOOK)
+    rig.tick()
+    rig.tick(0.75)
+    assert rig.take() == []
+    rig.tick(0.25)
+    (record,) = rig.take()
+    assert (record.kind, record.flags, record.sequence) == (STATUS, REPEATED, 3)
+    assert status(record).state == "live"
+    rig.tick(9.75)
+    assert rig.take() == []
+    rig.tick(0.25)
+    assert [one.sequence for one in rig.take()] == [3]
+    rig.come(delta(BOOK, 101))
+    rig.tick(0.25)
+    rig.take()
+    rig.tick(1)
+    assert [(one.sequence, one.flags) for one in rig.take()] == [(4, REPEATED)]
+
+
+def test_lively_subject_repeats_nothing() -> None:
+    """Its records carry the numbers already."""
+    rig = Rig()
+    rig.start(BOOK)
+    for update_id in range(101, 131):
+        rig.come(delta(BOOK, update_id))
+        rig.tick(0.5)
+    assert kinds(rig) == [DELTA] * 30
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_setting_the_clock_makes_nobody_silent_and_nobody_loud(step_s: int) -> None:
+    """Statuses are repeated at the same pace, nothing is stale or mute, and no hole begins in the future."""
+    rig = Rig()
+    rig.start(BOOK, TRADES, LEVEL_1)
+    last = enliven(rig, BOOK)
+    rig.come(snapshot(LEVEL_1, 1))
+    rig.tick(0.25)
+    rig.now_ns += step_s * S
+    rig.tick(0.25)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.take()
+    rig.tick(2)
+    quiet = [record for record in rig.take() if record.flags & REPEATED]
+    assert {record.subject for record in quiet} == {"linear." + topic for topic in (BOOK, TRADES, LEVEL_1)}
+    assert {rig.state(topic) for topic in (BOOK, TRADES, LEVEL_1)} == {"live"}
+    rig.come(delta(BOOK, last + 5))
+    (said,) = told(rig, BOOK)
+    assert said.blind_from_ns <= rig.now_ns - 2 * S  # type: ignore[operator]
+
+
+def test_drift_of_the_clock_is_not_a_set_clock() -> None:
+    """A clock that goes off slowly, as any does, changes no silence."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.tick()
+    for _ in range(7):
+        rig.now_ns += CLOCK_SET_NS // 8
+        rig.tick(0.125, every_s=0.125)
+    assert [record.flags for record in rig.take()] == [REPEATED]
+
+
+# Newcomers.
+
+
+def test_newcomer_gets_the_status_and_the_image_under_the_last_number() -> None:
+    """Repeated, image, no line; both carry the number of the last record, and the image continues with the next."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 101))
+    rig.take()
+    rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+    said, image = rig.take()
+    assert (said.kind, said.flags, said.sequence, said.line) == (STATUS, REPEATED, 4, wire.NO_LINE)
+    assert (image.kind, image.flags, image.sequence, image.line) == (SNAPSHOT, IMAGE, 4, wire.NO_LINE)
+    composed = msgspec.json.decode(image.payload)
+    assert (composed["topic"], composed["type"], composed["data"]["u"]) == (BOOK, "snapshot", 101)
+    rig.come(delta(BOOK, 102))
+    assert [record.sequence for record in rig.take()] == [5]
+    assert rig.feed.counters["images"] == 1
+
+
+def test_image_of_a_snapshot_alone_is_the_venues_own_bytes() -> None:
+    """Nothing to compose."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+    assert rig.take()[-1].payload == first(BOOK)
+
+
+@pytest.mark.parametrize("topic", [TRADES, FULL])
+def test_event_topics_have_no_image(topic: str) -> None:
+    """The newcomer gets the status alone."""
+    rig = Rig()
+    rig.start(topic)
+    rig.come(delta(topic, 5) if topic == FULL else trade(topic))
+    rig.take()
+    rig.feed.answer(rig.route(topic), rig.now_ns, rig.now_s)
+    assert kinds(rig) == [STATUS]
+
+
+@pytest.mark.parametrize("state", ["subscribing", "resyncing", "down", "rejected", "stale", "ended"])
+def test_image_only_while_live_or_stale(state: str) -> None:
+    """Otherwise the status says what is the matter; an ended topic is answered with nothing."""
+    rig = Rig()
+    rig.start(BOOK)
+    route = rig.route(BOOK)
+    if state == "subscribing":
+        rig.lane.closed("lost", rig.now_ns)
+        rig.lane.opened(rig.now_ns)
+    elif state == "ended":
+        rig.feed.release(rig.lane, [BOOK], "gone", rig.now_ns)
+    else:
+        rig.feed.enter(route, state, "for the test", rig.now_ns)
+    rig.take()
+    rig.feed.answer(route, rig.now_ns, rig.now_s)
+    expected = {"stale": [STATUS, SNAPSHOT], "ended": []}.get(state, [STATUS])
+    assert kinds(rig) == expected
+
+
+@pytest.mark.parametrize("joins", [True, False], ids=["when somebody joins", "when the journal is full"])
+def test_records_that_make_no_image_are_told_and_asked_for_anew(joins: bool) -> None:
+    """The venue broke its contract, whatever the ids say: counted, kept for the log, resyncing."""
+    rig = Rig()
+    rig.start(BOOK)
+    bad = book(BOOK, "delta", 101).replace(b'"b":[]', b'"b":[["100.0"]]')
+    rig.come(bad)
+    if joins:
+        rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+    else:
+        for update_id in range(102, 102 + JOURNAL_LIMIT):
+            rig.come(delta(BOOK, update_id))
+    state, reason = states(rig)[-1]
+    assert state == "resyncing"
+    assert reason.startswith("records make no image: ")
+    assert rig.feed.counters["unparsed"] == 1
+    assert bad in rig.feed.malformed[0][1]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+
+
+def test_long_journal_is_folded_and_the_image_stays_whole() -> None:
+    """Beyond the limit payloads are folded; what a newcomer gets is the same book."""
+    rig = Rig()
+    rig.start(BOOK)
+    for update_id in range(101, 101 + 3 * JOURNAL_LIMIT):
+        rig.come(delta(BOOK, update_id))
+        assert len(rig.route(BOOK).journal or []) <= JOURNAL_LIMIT
+    rig.take()
+    rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+    composed = msgspec.json.decode(rig.take()[-1].payload)
+    assert composed["data"]["b"] == [["100.0", str(100 + 3 * JOURNAL_LIMIT)]]
+    assert composed["data"]["a"] == [["100.5", "2"]]
+
+
+def test_stale_book_that_speaks_again_keeps_its_journal_in_bounds() -> None:
+    """The delta that brings it back may be the one that fills the journal."""
+    rig = Rig()
+    rig.start(BOOK)
+    for update_id in range(101, 100 + JOURNAL_LIMIT):
+        rig.come(delta(BOOK, update_id))
+    rig.feed.enter(rig.route(BOOK), "stale", "silent", rig.now_ns)
+    rig.come(delta(BOOK, 100 + JOURNAL_LIMIT))
+    assert rig.route(BOOK).journal == []
+    rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+    assert msgspec.json.decode(rig.take()[-1].payload)["data"]["u"] == 100 + JOURNAL_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("subscription", "found"),
+    [
+        (b"linear.orderbook.50.BTCUSDT\0", ["orderbook.50.BTCUSDT"]),
+        (b"linear.orderbook.50.BTCUSDT", ["orderbook.50.BTCUSDT", "orderbook.50.BTCUSDT-26SEP25"]),
+        (b"linear.orderbook.", ["orderbook.1.BTCUSDT", "orderbook.50.BTCUSDT", "orderbook.50.BTCUSDT-26SEP25"]),
+        (b"linear.tickers.BTCUSDT\0", ["tickers.BTCUSDT"]),
+        (b"linear.", "all"),
+        (b"", "all"),
+        (b"linear.orderbook.50.BTC\0", []),
+        (b"spot.", []),
+        (b"zzz", []),
+        (b"\xff\xff", []),
+    ],
+)
+def test_subscription_matches_as_zeromq_does(subscription: bytes, found: Any) -> None:
+    """With the terminator exactly one subject, without it every subject that begins so."""
+    rig = Rig()
+    topics = ["tickers.BTCUSDT", "orderbook.50.BTCUSDT-26SEP25", "orderbook.50.BTCUSDT", "orderbook.1.BTCUSDT", TRADES]
+    rig.carry(*topics)
+    matching = [route.topic for route in rig.feed.matching(subscription)]
+    assert sorted(matching) == sorted(topics if found == "all" else found)
+
+
+def test_matching_follows_topics_that_come_and_go() -> None:
+    """The table of filters is made anew."""
+    rig = Rig()
+    rig.start(BOOK)
+    assert [len(rig.feed.matching(filter_)) for filter_ in (b"linear.", b"spot.", b"")] == [1, 0, 1]
+    rig.carry(TRADES)
+    assert len(rig.feed.matching(b"linear.")) == 2
+    rig.feed.release(rig.lane, [BOOK], "gone", rig.now_ns)
+    assert [route.topic for route in rig.feed.matching(b"linear.")] == [TRADES]
+
+
+# Counters.
+
+
+@pytest.mark.parametrize(
+    ("steps", "state"),
+    [
+        ([], "starting"),
+        (["open"], "starting"),
+        (["open", "live"], "live"),
+        (["open", "live", "reject"], "live"),
+        (["open", "live", "gap"], "degraded"),
+        (["open", "live", "close"], "down"),
+        (["open", "live", "close", "open"], "starting"),
+    ],
+)
+def test_worker_in_one_word(steps: list[str], state: str) -> None:
+    """Live when every topic is settled, starting, degraded, or down."""
+    rig = Rig()
+    rig.carry(BOOK, TRADES)
+    for step in steps:
+        if step == "open":
+            rig.lane.opened(rig.now_ns)
+        elif step == "live":
+            rig.subscribe(BOOK, TRADES)
+            rig.come(snapshot(BOOK, 100))
+        elif step == "reject":
+            rig.lane.refused(TRADES, "no", rig.now_ns)
+        elif step == "gap":
+            rig.come(delta(BOOK, 110))
+        else:
+            rig.lane.closed("lost", rig.now_ns)
+    assert heartbeat(rig).state == state
+
+
+def heartbeat(rig: Rig) -> wire.Heartbeat:
+    return rig.feed.heartbeat(pid=1, time_ns=rig.now_ns, uptime_s=1.0, cpu_s=0.5, rss_bytes=10)
+
+
+def test_heartbeat_counts_what_happened() -> None:
+    """Frames in, records out under a number of their own (ended topics included), and topics by state."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    rig.lane.count("reconnects")
+    rig.come(delta(BOOK, 101))
+    rig.come(delta(BOOK, 101))
+    rig.come(trade(TRADES))
+    rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+    rig.feed.release(rig.lane, [TRADES], "gone", rig.now_ns)
+    beat = heartbeat(rig)
+    assert beat.frames == 4
+    assert (
+        beat.published == 8
+    )  # of the book: subscribing, live, snapshot, delta; of the trades: three statuses, an update
+    assert (beat.images, beat.duplicates, beat.reconnects) == (1, 1, 1)
+    assert (beat.topics, beat.rejected, beat.connections, beat.connections_up) == ({"live": 1}, 0, 1, 1)
+
+
+def test_has_data_is_true_while_data_flow() -> None:
+    """What the session asks when an acknowledgement is missing."""
+    rig = Rig()
+    rig.carry(BOOK)
+    rig.lane.asked([BOOK, "orderbook.50.OTHER"])
+    assert not rig.lane.has_data(BOOK)
+    rig.come(snapshot(BOOK, 1))
+    assert rig.lane.has_data(BOOK)
+    assert not rig.lane.has_data("orderbook.50.OTHER")
+    rig.lane.closed("lost", rig.now_ns)
+    assert not rig.lane.has_data(BOOK)
+
+
+def test_changes_are_kept_for_the_log_and_the_supervisor() -> None:
+    """Topic, state and reason, in order."""
+    rig = Rig()
+    rig.start(TRADES)
+    rig.lane.closed("connection lost", rig.now_ns)
+    assert rig.feed.changes == [(TRADES, "subscribing", ""), (TRADES, "live", ""), (TRADES, "down", "connection lost")]
+
+
+def test_numbers_are_contiguous_over_a_whole_life() -> None:
+    """Data and new statuses count on, images and repeats carry the last number, in every epoch."""
+    rig = Rig(quiet_status_s=2)
+    rig.carry(BOOK, TRADES, TICKER, epoch=3)
+    update_id = itertools.count(1)
+    for _ in range(3):
+        rig.lane.opened(rig.now_ns)
+        rig.subscribe(BOOK, TRADES, TICKER)
+        rig.come(snapshot(BOOK, next(update_id)))
+        rig.come(first(TICKER))
+        for _ in range(5):
+            rig.come(delta(BOOK, next(update_id)))
+            rig.come(trade(TRADES))
+            rig.come(ticker(TICKER, "delta", lastPrice="5"))
+            rig.feed.answer(rig.route(BOOK), rig.now_ns, rig.now_s)
+            rig.tick(1.5)
+        next(update_id)
+        rig.come(delta(BOOK, next(update_id)))
+        rig.tick(3)
+        rig.lane.closed("lost", rig.now_ns)
+    rig.feed.release(rig.lane, [BOOK, TRADES, TICKER], "stopped", rig.now_ns)
+    rig.carry(BOOK, epoch=4)
+    assert math.inf > len(rig.records) > 80
+    check_sequences(rig.records)
