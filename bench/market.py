@@ -19,9 +19,8 @@ STAMP_BYTES: Final = 19
 """Digits of a Unix time in ns, until the year 2286."""
 NO_STAMP: Final = 1_700_000_000_000_000_000
 
-PER_CYCLE: Final = {"level 1": 80, "trade": 60, "ticker": 20}
-"""Messages of a symbol for each 240 of its book."""
-BOOK_PER_CYCLE: Final = 240
+MIX: Final = {"book": 12, "level 1": 4, "trade": 3, "ticker": 1}
+"""Messages of a symbol, in proportion."""
 TICK_CENTS: Final = 10
 
 
@@ -30,8 +29,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     symbols: int = 50
     depth: int = 50
-    books_per_cycle: int = BOOK_PER_CYCLE
-    """Messages of each book in a cycle."""
+    books_per_cycle: int = 960
+    """Messages of each book in a cycle. One of them is a snapshot, which spares the worker a journal: few are best."""
     only_books: bool = False
     levels: tuple[int, int] = (2, 10)
     """Fewest and most levels in a delta."""
@@ -175,7 +174,7 @@ def build(shape: Shape) -> Market:
         if not shape.only_books:
             first[f"orderbook.1.{symbol}"] = level_1(symbol, 0)
             first[f"tickers.{symbol}"] = ticker(symbol, 0, "snapshot")
-            each = {name: count * length // BOOK_PER_CYCLE for name, count in PER_CYCLE.items()}
+            each = {name: count * length // MIX["book"] for name, count in MIX.items()}
             streams += [
                 [level_1(symbol, turn) for turn in range(each["level 1"])],
                 [trade(symbol, turn) for turn in range(each["trade"])],

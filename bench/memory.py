@@ -24,8 +24,8 @@ SECONDS: Final = 20
 QUICK_SECONDS: Final = 1
 
 SHAPES: Final = (
-    Shape(symbols=500, depth=50, only_books=True, books_per_cycle=100),
-    Shape(symbols=100, depth=1000, only_books=True, books_per_cycle=100, levels=(10, 60)),
+    Shape(symbols=500, depth=50, only_books=True, books_per_cycle=250),
+    Shape(symbols=100, depth=1000, only_books=True, books_per_cycle=250, levels=(10, 60)),
 )
 QUICK_SHAPES: Final = (
     Shape(symbols=20, depth=50, only_books=True, books_per_cycle=20),

@@ -185,18 +185,17 @@ class Rig:
                 publish=[self._address],
                 runtime_directory=str(self._directory),
                 cpu=[],
-                connection=Connection(),
+                connection=Connection(canary=""),  # level 1 is carried, or deltas flow
                 send_high_water_mark=self._high_water_mark,
                 quiet_status_s=Publish().quiet_status_s,
                 log_level="info",
                 log_format="text",
             )
         )
+        newcomers = self._invite(self._to_join)
         self._greet()
-        if self._to_join:
-            self.join(self._to_join)
-        else:
-            self._wait_for_beat(lambda heartbeat: heartbeat.state == wire.LIVE)
+        self._wait_for_beat(lambda heartbeat: heartbeat.state == wire.LIVE)
+        self._welcome(newcomers)
 
     def _child(self, module: str, name: str, *, answers: bool = True) -> Child:
         child = Child(module, self._directory, name, answers=answers)
@@ -205,10 +204,16 @@ class Rig:
 
     def join(self, count: int) -> None:
         """Have so many more strategies subscribe to everything, and wait until they have all they are told."""
+        self._welcome(self._invite(count))
+
+    def _invite(self, count: int) -> list[Child]:
         names = [f"subscriber {len(self.subscribers) + number}" for number in range(count)]
         newcomers = [self._child("bench.subscriber", name) for name in names]
         for newcomer in newcomers:
             newcomer.tell(Join(self._address, len(self._shape.topics), self._high_water_mark))
+        return newcomers
+
+    def _welcome(self, newcomers: list[Child]) -> None:
         for newcomer in newcomers:
             newcomer.answer(Joined, START_S)
         self.subscribers += newcomers
@@ -226,8 +231,12 @@ class Rig:
         """Yield what the worker tells its supervisor; raise where it falls silent."""
         deadline_s = time.monotonic() + timeout_s
         while self._supervisor.poll(max(0, int((deadline_s - time.monotonic()) * 1000))):
-            worker, message = self._supervisor.recv_multipart()
-            yield worker, control.decode_to_supervisor(message)
+            worker, raw = self._supervisor.recv_multipart()
+            message = control.decode_to_supervisor(raw)
+            if isinstance(message, control.Dial):
+                permit = control.Permit(connection=message.connection)
+                self._supervisor.send_multipart([worker, control.encode(permit)])
+            yield worker, message
         raise self.worker.error(f"did not say what was waited for within {timeout_s:g} s")
 
     def _wait_for_beat(self, wanted: Callable[[wire.Heartbeat], bool]) -> wire.Heartbeat:

@@ -40,7 +40,7 @@ LOADS: Final = (
     Load("1 k/s", Pace(1_000, 5_000)),
     Load("10 k/s", Pace(10_000, 50_000)),
     Load("50 k/s", Pace(50_000, 200_000)),
-    Load("saturated", Flood(10)),
+    Load("saturated", Flood(3)),
 )
 SUBSCRIBERS: Final = (1, 2, 4)
 QUICK_LOADS: Final = (Load("1 k/s", Pace(1_000, 1_000)), Load("saturated", Flood(2)))
