@@ -65,14 +65,17 @@ class Interest:
         if text in self.filters:
             return None
         self.filters[text] = found
-        self._index()
+        if is_prefix(text):
+            self._prefixes = (*self._prefixes, text.removesuffix("*"))
         return found
 
     def remove(self, text: str) -> bytes | None:
         """Give a subscription up; return its ZeroMQ filter, None where there was none, or another one needs it."""
         found = self.filters.pop(text, None)
-        self._index()
-        return found if found not in self.filters.values() else None
+        if found is None or not is_prefix(text):
+            return found
+        self._prefixes = tuple(other.removesuffix("*") for other in self.filters if is_prefix(other))
+        return None if found in self.filters.values() else found
 
     def matches(self, subject: str) -> bool:
         """Say whether the strategy asked for this subject."""
@@ -81,9 +84,6 @@ class Interest:
     def concerns(self, endpoint: str) -> bool:
         """Say whether any subscription may match a subject of this endpoint."""
         return any(concerns(found, endpoint) for found in self.filters.values())
-
-    def _index(self) -> None:
-        self._prefixes = tuple(text.removesuffix("*") for text in self.filters if is_prefix(text))
 
 
 def concerns(zmq_filter: bytes, endpoint: str) -> bool:

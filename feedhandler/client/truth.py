@@ -303,8 +303,10 @@ class Truth:
         for link in self._links:
             self._links.untell(link, removed)
         self._prefix_tracks.pop(text, None)
-        for key, track in list(self._tracks.items()):
-            if not self.interest.matches(track.subject):
+        keys = list(self._tracks) if is_prefix(text) else [text.encode()]
+        for key in keys:
+            track = self._tracks.get(key)
+            if track is not None and not self.interest.matches(track.subject):
                 del self._tracks[key]
                 track.detach()
                 self._requests.pop(track, None)

@@ -145,7 +145,14 @@ class Server:
         if verb == "burst":
             for _ in range(command["count"]):
                 for topic in self.topics.values():
-                    self.book(topic, {"b": [["100", str(topic.update_id % 50 + 1)]]}, "delta", lose=False)
+                    if topic.is_book:
+                        self.book(topic, {"b": [["100", str(topic.update_id % 50 + 1)]]}, "delta", lose=False)
+            return None
+        if verb == "live":
+            for topic in self.topics.values():
+                self.status(topic, wire.LIVE)
+                if topic.is_book:
+                    self.book(topic, {"b": [["99", "1"]], "a": [["101", "1"]]}, "snapshot", lose=False)
             return None
         if verb == "raw":
             self.socket.send(bytes.fromhex(command["hex"]))
