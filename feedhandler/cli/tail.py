@@ -1,8 +1,9 @@
 """``feedhandler tail``: live records, one line each."""
 
+import logging
+import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import msgspec
 from feedhandler import wire
 from feedhandler.client.record import UNASSIGNED, UNKNOWN, Record
 from feedhandler.client.subscriber import Subscriber
+from feedhandler.client.views import BookView, book_view
 from feedhandler.errors import FeedError
 
 NO_FEED: Final = 3
@@ -58,26 +60,23 @@ def command(
     """
     if runtime is not None and config is not None:
         raise click.UsageError("--runtime and --config exclude each other")
-    line = _json_line if as_json else _text_line
+    # What the client logs is shown as records here.
+    logging.getLogger("feedhandler").addHandler(logging.NullHandler())
+    lines = _Lines(as_json=as_json, decoded=decoded)
     try:
         with Subscriber(config, runtime=runtime) as feed:
             feed.subscribe(*subjects)
-            _print(feed, line, count=count, decoded=decoded, no_wait=no_wait, quiet=as_json)
+            _print(feed, lines, count=count, no_wait=no_wait)
     except FeedError as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         return  # the way to end it
+    except BrokenPipeError:
+        # Whoever read us is gone (``tail … | head``). What is still buffered must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print(
-    feed: Subscriber,
-    line: Callable[[Record, bool], str],
-    *,
-    count: int | None,
-    decoded: bool,
-    no_wait: bool,
-    quiet: bool,
-) -> None:
+def _print(feed: Subscriber, lines: "_Lines", *, count: int | None, no_wait: bool) -> None:
     printed = 0
     missing = ""
     for record in feed:
@@ -87,9 +86,9 @@ def _print(
             if no_wait:
                 sys.exit(NO_FEED)
         missing = absent or (missing if record.local else "")
-        if absent and not quiet:
+        if absent and not lines.as_json:
             continue
-        click.echo(line(record, decoded))
+        click.echo(lines.of(record))
         printed += record.kind <= wire.UPDATE
         if count is not None and printed >= count:
             return
@@ -103,35 +102,88 @@ def _no_feed(record: Record) -> str:
     return status.reason if status.state == UNKNOWN and status.reason.startswith("no feed at") else ""
 
 
-def _json_line(record: Record, decoded: bool) -> str:
-    shown: dict[str, Any] = {name: getattr(record, name) for name in record.__struct_fields__ if name != "payload"}
-    shown["kind"] = wire.KIND_NAMES[record.kind]
-    try:
-        shown["payload"] = msgspec.to_builtins(record.decode()) if decoded else msgspec.Raw(record.payload)
-    except ValueError as error:
-        shown["undecodable"] = str(error)
-        shown["payload"] = record.payload.decode(errors="replace")
-    return msgspec.json.encode(shown).decode()
+class _Lines:
+    """Records as lines. Of the books it keeps the present state, so that a delta's line says what it led to."""
 
+    def __init__(self, *, as_json: bool, decoded: bool) -> None:
+        self.as_json = as_json
+        self._decoded = decoded
+        self._books: dict[str, BookView] = {}
 
-def _text_line(record: Record, decoded: bool) -> str:
-    # Whole seconds by integer arithmetic: a double has no room for today's nanoseconds.
-    seconds, nanoseconds = divmod(record.received_ns, 1_000_000_000)
-    clock = f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{nanoseconds // 1000:06d}"
-    kind = wire.KIND_NAMES[record.kind]
-    marks = "".join(
-        mark
-        for flag, mark in ((wire.IMAGE, " image"), (wire.REPEATED, " repeated"), (wire.COMPOSED, " composed"))
-        if record.flags & flag and not (record.kind == wire.STATUS and flag == wire.REPEATED)
-    )
-    try:
-        message = record.decode()
-        text = (
-            _status(message) if record.kind == wire.STATUS else str(message) if decoded else _summary(record, message)
+    def of(self, record: Record) -> str:
+        """Return the line of a record."""
+        return self._json(record) if self.as_json else self._text(record)
+
+    def _json(self, record: Record) -> str:
+        shown: dict[str, Any] = {name: getattr(record, name) for name in record.__struct_fields__ if name != "payload"}
+        shown["kind"] = wire.KIND_NAMES[record.kind]
+        try:
+            msgspec.json.decode(record.payload)
+            shown["payload"] = _named(record.decode()) if self._decoded else msgspec.Raw(record.payload)
+        except ValueError as error:
+            shown["undecodable"] = str(error)
+            shown["payload"] = record.payload.decode(errors="replace")
+        return msgspec.json.encode(shown).decode()
+
+    def _text(self, record: Record) -> str:
+        # Whole seconds by integer arithmetic: a double has no room for today's nanoseconds.
+        seconds, nanoseconds = divmod(record.received_ns, 1_000_000_000)
+        clock = f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{nanoseconds // 1000:06d}"
+        kind = wire.KIND_NAMES[record.kind]
+        marks = "".join(
+            mark
+            for flag, mark in ((wire.IMAGE, " image"), (wire.REPEATED, " repeated"), (wire.COMPOSED, " composed"))
+            if record.flags & flag and not (record.kind == wire.STATUS and flag == wire.REPEATED)
         )
-    except ValueError as error:
-        text = f"undecodable ({error}): {record.payload.decode(errors='replace')}"
-    return f"{clock} {record.subject} {kind}{marks} #{record.sequence} {text}"
+        try:
+            text = self._said(record)
+        except ValueError as error:
+            text = f"undecodable ({error}): {record.payload.decode(errors='replace')}"
+        return f"{clock} {record.subject} {kind}{marks} #{record.sequence} {text}"
+
+    def _said(self, record: Record) -> str:
+        message = record.decode()
+        if record.kind == wire.STATUS:
+            return _status(message)
+        if self._decoded:
+            return _shown(_named(message))
+        if record.kind > wire.UPDATE:
+            return record.payload.decode()
+        if record.topic.startswith("orderbook."):
+            return self._book(record, message)
+        return _summary(record, message)
+
+    def _book(self, record: Record, message: Any) -> str:
+        data = message.data
+        text = f"u {data.update_id}"
+        changed = f"changed {len(data.bids)} + {len(data.asks)}"
+        if record.topic.startswith("orderbook.full."):
+            return f"{text}, {changed}"
+        book = self._books.get(record.subject)
+        if book is None:
+            book = self._books[record.subject] = book_view(record.subject, record.product, float, strict=False)
+        book.apply(message)
+        bid, ask = (" × ".join(map(_number, best)) if best else "none" for best in (book.best_bid, book.best_ask))
+        text += f", bid {bid}, ask {ask}, {book.depth[0]} + {book.depth[1]} levels"
+        return text if message.type == "snapshot" else f"{text}, {changed}"
+
+
+def _named(value: Any) -> Any:
+    """Return a message as plain data under our names; what it does not have is left out."""
+    if isinstance(value, msgspec.Struct):
+        pairs = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        return {name: _named(found) for name, found in pairs if found is not msgspec.UNSET}
+    if isinstance(value, list | tuple):
+        return [_named(item) for item in value]
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}={_shown(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    return str(value)
 
 
 def _status(status: wire.Status) -> str:
@@ -143,21 +195,16 @@ def _status(status: wire.Status) -> str:
 
 def _summary(record: Record, message: Any) -> str:
     """Say in a few words what a message holds."""
-    if record.kind > wire.UPDATE:
-        return record.payload.decode()
     family = record.topic.partition(".")[0]
     data = message.data
-    if family == "orderbook":
-        if message.type != "snapshot":
-            return f"u {data.update_id}, changed {len(data.bids)} bids, {len(data.asks)} asks"
-        bid, ask = (" × ".join(map(_number, side[0])) if side else "none" for side in (data.bids, data.asks))
-        return f"u {data.update_id}, bid {bid}, ask {ask}, {len(data.bids)} + {len(data.asks)} levels"
     if family == "publicTrade":
         shown = ", ".join(f"{trade.side} {_number(trade.price)} × {_number(trade.size)}" for trade in data[:3])
         return shown + (f" and {len(data) - 3} more" if len(data) > 3 else "")
     if family == "tickers":
         known = ((word, getattr(data, name, msgspec.UNSET)) for word, name in _TICKER)
-        return ", ".join(f"{word} {_number(value)}" for word, value in known if value not in (msgspec.UNSET, ""))
+        shown = ", ".join(f"{word} {_number(value)}" for word, value in known if value not in (msgspec.UNSET, ""))
+        fields = len(_named(data)) - 1
+        return shown or f"{fields} other field{'s' if fields != 1 else ''}"
     if family == "kline":
         candle = data[-1]
         words = ("open", "high", "low", "close", "volume")
