@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from feedhandler.bybit.maintenance import Announcement
 from feedhandler.wire import Heartbeat
 
 SOCKET_NAME: Final = "control"
@@ -43,6 +44,13 @@ class Dial(_Message):
     worker: str
     pid: int
     connection: str
+
+
+class Announced(_Message):
+    """The venue announced maintenance. From the worker that heard it to the supervisor, and on to those concerned."""
+
+    network: str
+    announcements: list[Announcement]
 
 
 # Supervisor to worker.
@@ -128,8 +136,8 @@ class Refused(_Message):
     text: str
 
 
-ToSupervisor = Hello | Beat | Dial | StatusRequest | Stop
-ToWorker = Assign | Permit | Wait | Stop
+ToSupervisor = Hello | Beat | Dial | Announced | StatusRequest | Stop
+ToWorker = Assign | Permit | Wait | Announced | Stop
 ToCommand = StatusReply | Done | Refused
 
 encode: Final = msgspec.json.encode

@@ -144,10 +144,14 @@ class Notice(msgspec.Struct, kw_only=True):
     """Payload of kind 6, on ``<endpoint>.notice``."""
 
     notice: str
-    """One of ``restarting``, ``moved``, ``maintenance``."""
+    """One of ``maintenance`` (announced by the venue), ``restarting`` and ``moved``."""
     text: str
     worker: str
     time_ns: int
+    begin_ms: int | msgspec.UnsetType = msgspec.UNSET
+    """Unix ms: when a maintenance begins, as announced."""
+    end_ms: int | msgspec.UnsetType = msgspec.UNSET
+    """Unix ms: when it is expected to end."""
 
 
 def prefix(subject: str) -> bytes:

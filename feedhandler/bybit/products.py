@@ -30,7 +30,7 @@ class Stream(msgspec.Struct, frozen=True):
     interval_ms: int
     """The venue's push interval: at most one record in that time. 0 = at once."""
     by: str = "symbol"
-    """What follows the name: ``symbol``, ``base`` (base coin) or ``pool`` (insurance pool)."""
+    """What follows the name: ``symbol``, ``base`` (base coin), ``pool`` (insurance pool) or ``word`` (``status``)."""
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -124,8 +124,18 @@ PRODUCTS: Final[dict[str, Product]] = {
             max_topics=2000,
             acknowledges_by_topic=True,
         ),
+        Product(
+            "status",
+            "/v5/public/misc/status",
+            (Stream("system", Nature.LATEST, 0, by="word"),),
+            max_args_per_request=10,
+            max_topics=0,
+        ),
     )
 }
+
+STATUS_TOPIC: Final = "system.status"
+"""The venue's announcements about itself: the one topic of product ``status`` (dossier 4.12)."""
 
 HOSTS: Final = {
     "mainnet": "wss://stream.bybit.com",

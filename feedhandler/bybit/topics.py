@@ -39,6 +39,7 @@ _SYMBOLS: Final = {
     "option": (re.compile(rf"{_WORD}-{_DATE}-\d+(?:\.\d+)?-[CP](?:-USDT)?"), "BTC-25DEC26-100000-C-USDT"),
 }
 _POOLS: Final = re.compile("USDT|USDC|inverse")
+_STATUS: Final = re.compile("status")
 
 # Families whose name has a second word; the others are followed by the symbol at once.
 _TWO_WORDS: Final = ("orderbook", "kline")
@@ -118,6 +119,8 @@ def _check_symbol(product: str, stream: Stream, symbol: str, topic: str) -> None
         pattern, example = _POOLS, "USDT, USDC, inverse"
     elif stream.by == "base":
         pattern, example = _BASE, "BTC"
+    elif stream.by == "word":
+        pattern, example = _STATUS, "status"
     else:
         pattern, example = _SYMBOLS[product]
     if not symbol:

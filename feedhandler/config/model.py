@@ -13,7 +13,7 @@ from msgspec import Meta
 from feedhandler.bybit.products import PING_INTERVAL_MAX_S
 
 Network = Literal["sim", "mainnet", "testnet", "demo"]
-ProductName = Literal["spot", "linear", "inverse", "option"]
+ProductName = Literal["spot", "linear", "inverse", "option", "status"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from feedhandler.bybit import topics as grammar
-from feedhandler.bybit.products import HOSTS, PRODUCTS
+from feedhandler.bybit.products import HOSTS, PRODUCTS, STATUS_TOPIC
 from feedhandler.config import addresses
 from feedhandler.config.model import Config, Endpoint, Network, Subscriptions, SymbolFile, WorkerPlan
 
@@ -89,12 +89,36 @@ def canary(endpoint: Endpoint) -> str:
     return PRODUCTS[endpoint.product].canary if configured == "auto" else configured
 
 
+def _watching_status(config: Config) -> Config:
+    """Add an endpoint for the venue's announcements, one for each real network that public endpoints use.
+
+    They tell strategies of maintenance in advance. A configuration that names such an endpoint itself keeps its own.
+    """
+    networks = {
+        network
+        for endpoint in config.endpoints.values()
+        if (network := endpoint.network or config.network) in HOSTS
+        and url(endpoint, network).startswith(HOSTS[network])
+    }
+    watched = {
+        endpoint.network or config.network for endpoint in config.endpoints.values() if endpoint.product == "status"
+    }
+    endpoints = dict(config.endpoints)
+    for network in sorted(networks - watched):
+        name = "status" if "status" not in endpoints else f"status_{network}"
+        endpoints[name] = Endpoint(
+            product="status", topics=[STATUS_TOPIC], network=network, connection=config.connection
+        )
+    return msgspec.structs.replace(config, endpoints=endpoints)
+
+
 def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> list[WorkerPlan]:
     """Return what each worker is told, in the order of the file.
 
     ``config`` is as `feedhandler.config.load` returns it, ``runtime_directory`` as `feedhandler.runtime.directory`
     does. ``terminal`` says whether logs go to one, and decides what ``log_format = "auto"`` means.
     """
+    config = _watching_status(config)
     automatic: Literal["text", "json"] = "text" if terminal else "json"
     log_format = automatic if config.runtime.log_format == "auto" else config.runtime.log_format
     plans: list[WorkerPlan] = []

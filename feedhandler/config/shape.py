@@ -17,7 +17,7 @@ NOT_YET: Final[dict[type, frozenset[str]]] = {
     Endpoint: frozenset({"lines", "retain", "api_key", "api_secret", "allow_dcp"}),
 }
 """Keys that belong to the configuration but are not in this version."""
-PRODUCTS_NOT_YET: Final = frozenset({"spread", "status", "private"})
+PRODUCTS_NOT_YET: Final = frozenset({"spread", "private"})
 
 _TABLES: Final[dict[type, str]] = {
     Config: "the top level",

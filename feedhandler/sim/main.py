@@ -15,8 +15,7 @@ from typing import Final, Never
 
 import click
 
-from feedhandler.bybit.products import PRODUCTS
-from feedhandler.sim.exchange import Exchange
+from feedhandler.sim.exchange import STATUS, Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.replay import Recording, ReplayError, Transcript, parse_pace
 from feedhandler.sim.server import Server
@@ -57,6 +56,7 @@ _PR_SET_PDEATHSIG: Final = 1
     help="Further listed symbols, one a line.",
 )
 @click.option("--time-factor", default=1.0, show_default=True, help="Multiplies the venue's idle time-outs.")
+@click.option("--pad-level-1", is_flag=True, help="Pad the futures' level 1 with zeros, as the venue did until 2025.")
 @click.option("--truth", is_flag=True, help="Remember the last books for /sim/book.")
 @click.option(
     "--record",
@@ -76,6 +76,7 @@ def command(
     settle_s: float,
     symbols_file: Path | None,
     time_factor: float,
+    pad_level_1: bool,
     truth: bool,
     record_directory: Path | None,
     parent_pid: int | None,
@@ -102,7 +103,7 @@ def command(
     except OSError as error:
         _fail(f"cannot read {symbols_file}: {error.strerror}", EXIT_USAGE)
     listening = _listening(host, port, listen_fd)
-    exchange = Exchange(Listing(symbols), seed=seed, rate=rate, history=2000 if truth else 0)
+    exchange = Exchange(Listing(symbols), seed=seed, rate=rate, history=2000 if truth else 0, pads_level_1=pad_level_1)
 
     def build() -> Server:
         return Server(
@@ -137,7 +138,7 @@ async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_p
 def _announce(listening: socket.socket, recording: Recording) -> None:
     host, port = listening.getsockname()[:2]
     where = f"{host}:{port}"
-    paths = ",".join(product for product in PATHS.values() if product in PRODUCTS)
+    paths = ",".join(product for product in PATHS.values() if product != STATUS)
     replayed = (
         f", replaying {len(recording.frames)} frames of {len(recording.known)} topics" if recording.frames else ""
     )

@@ -10,13 +10,12 @@ from picows import WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse,
 from feedhandler.bybit.products import PRODUCTS
 from feedhandler.sim import control
 from feedhandler.sim.connection import Connection, reset
-from feedhandler.sim.exchange import STATUS
 from feedhandler.sim.session import Session
 
 if TYPE_CHECKING:
     from feedhandler.sim.server import Server
 
-PATHS: Final = {product.path: product.name for product in PRODUCTS.values()} | {"/v5/public/misc/status": STATUS}
+PATHS: Final = {product.path: product.name for product in PRODUCTS.values()}
 """Product by path; spread, private and trade would be further rows."""
 
 ATTEMPTS_WINDOW_S: Final = 300.0

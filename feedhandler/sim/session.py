@@ -8,7 +8,7 @@ import msgspec
 from feedhandler.bybit import topics as grammar
 from feedhandler.bybit.products import PRODUCTS, args_characters
 from feedhandler.sim import operations
-from feedhandler.sim.exchange import Exchange
+from feedhandler.sim.exchange import STATUS, Exchange
 
 
 class Settings(msgspec.Struct):
@@ -30,6 +30,8 @@ class Settings(msgspec.Struct):
     """On option, a connection not pinged for this long is cut (dossier 9.2); 0 = as everywhere."""
     characters_text: str = operations.DEFAULT_CHARACTERS_TEXT
     """Words for a breach of the 21,000 characters (nobody has recorded the venue's)."""
+    cuts_on_characters: bool = False
+    """True: a breach of the 21,000 characters ends the connection instead (dossier 9.3)."""
     keeps_characters: bool = False
     """True: unsubscribing does not give characters back (dossier 12, open question 1)."""
     write_limit_bytes: int = 16 * 1024 * 1024
@@ -166,7 +168,7 @@ class Session:
         """Return the venue's words against a topic; ``""`` = it is accepted."""
         if topic in self._recorded:
             return ""
-        if self.product not in PRODUCTS:
+        if self.product == STATUS:
             return "" if self._exchange.serves(self.product, topic) else operations.handler_not_found(topic)
         stream_name, symbol = grammar.split(topic)
         product = PRODUCTS[self.product]

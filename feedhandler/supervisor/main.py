@@ -269,6 +269,10 @@ class Supervisor:
                     self._budget.request(message.worker, message.connection, worker.plan.priority)
                     if not self._permit():
                         self._reply(identity, control.Wait(connection=message.connection))
+            case control.Announced():
+                for worker in self._workers.values():
+                    if worker.identity and worker.plan.network == message.network:
+                        self._reply(worker.identity, message)
             case control.StatusRequest():
                 self._reply(identity, self._status())
             case control.Stop():

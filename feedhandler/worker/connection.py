@@ -57,7 +57,8 @@ class Backoff:
         """
         self._retries += 1
         if least_s:
-            return min(least_s * 2 ** min(self._retries - 1, 30), max(REFUSED_CAP_S, least_s)) + self._jitter()
+            wait_s: float = min(least_s * 2 ** min(self._retries - 1, 30), max(REFUSED_CAP_S, least_s))
+            return wait_s + self._jitter()
         if self._retries == 1:
             return 0.0
         pause_s: float = min(self._base_s * 2 ** min(self._retries - 2, 30), self._cap_s)
@@ -84,6 +85,8 @@ class Connection:
         self.url = url
         self.session = session
         self.lane = lane
+        self.explain: Callable[[str], str] = str
+        """Puts the reason of a loss into context (an announced maintenance)."""
         self.generation = 0
         self.news: list[str] = []
         """What to tell a person, since the last look."""
@@ -197,7 +200,7 @@ class Connection:
             self._down(self._reason)
 
     def _down(self, reason: str) -> None:
-        self.lane.closed(reason, time.time_ns())
+        self.lane.closed(self.explain(reason), time.time_ns())
 
     def give_up(self, reason: str) -> None:
         """Drop the connection at once; it is dialled again."""

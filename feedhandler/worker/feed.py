@@ -14,7 +14,7 @@ import msgspec
 
 from feedhandler import wire
 from feedhandler.bybit import topics
-from feedhandler.bybit.products import Nature
+from feedhandler.bybit.products import STATUS_TOPIC, Nature
 from feedhandler.wire import DELTA, DOWN, ENDED, LIVE, REJECTED, RESYNCING, SNAPSHOT, STALE, SUBSCRIBING
 from feedhandler.worker.route import (
     JOURNAL_LIMIT,
@@ -115,16 +115,17 @@ class Feed:
             )
             if blind_from_ns is not None:
                 route.hole = Hole(blind_from_ns)
-            self.routes[topic] = lane.routes[topic] = route
+            self.routes[topic] = route
+            lane.add(route)
             self._announce(route)
         self._filters = None
 
     def release(self, lane: "Lane", names: Iterable[str], reason: str, now_ns: int) -> None:
         """Carry topics no more."""
         for topic in names:
-            route = lane.routes.pop(topic)
-            del self.routes[topic]
+            route = self.routes.pop(topic)
             self.enter(route, ENDED, reason, now_ns)
+            lane.remove(topic)
             self._released += route.sequence
         lane.released()
         self._filters = None
@@ -141,15 +142,21 @@ class Feed:
     def _announce(self, route: Route) -> None:
         """Publish a new status, under the next number."""
         self.changes.append((route.topic, route.state, route.reason))
-        up = any(lane.up and route.topic in lane.routes for lane in self.lanes)
+        self.restate(route)
+        route.sequence += 1
+        self._send(route, wire.STATUS, 0, route.since_ns, route.status)
+
+    def restate(self, route: Route) -> None:
+        """Compose a topic's status anew, as its next repeat will say it."""
+        lines = [lane.up for lane in self.lanes if route.topic in lane.routes]
         status = wire.Status(
             state=route.state,
             reason=route.reason,
             since_ns=route.since_ns,
             worker=self.worker,
             network=self.network,
-            lines_up=int(up),
-            lines=1,
+            lines_up=sum(lines),
+            lines=len(lines),
         )
         if route.hole is not None:
             status.blind_from_ns = route.hole.from_ns
@@ -159,8 +166,6 @@ class Feed:
             # The next snapshot makes good a state; events are gone, and so is a state without snapshots.
             status.recoverable = route.nature not in (Nature.EVENT, Nature.DELTAS)
         route.status = msgspec.json.encode(status)
-        route.sequence += 1
-        self._send(route, wire.STATUS, 0, route.since_ns, route.status)
 
     def _send(self, route: Route, kind: int, flags: int, now_ns: int, payload: bytes) -> None:
         head = wire.head(route.prefix, kind, self.flags | flags, wire.NO_LINE, route.epoch)
@@ -173,6 +178,11 @@ class Feed:
         route.due_s = None
         route.heard_ns = now_ns
         self.enter(route, LIVE, reason, now_ns)
+
+    def remark(self, route: Route, reason: str, now_ns: int, hole: Hole) -> None:
+        """Say again that a topic is live, and what it may have missed."""
+        route.reason, route.since_ns, route.hole = reason, now_ns, hole
+        self._announce(route)
 
     def resync(self, route: Route, reason: str, now_ns: int, now_s: float, hole: Hole) -> None:
         """Give a topic's chain up and ask for a new snapshot; the first at once, repeated ones ever later."""
@@ -297,11 +307,7 @@ class Feed:
 
     def resyncs_due(self, lane: "Lane", now_s: float) -> list[str]:
         """Return the topics of ``lane`` to unsubscribe and subscribe now; each is returned once."""
-        due = [route for route in lane.routes.values() if route.due_s is not None and now_s >= route.due_s]
-        for route in due:
-            # The venue owes a snapshot from when it is asked: the unsubscription before that may take its time.
-            route.due_s, route.asked_s = None, inf
-        return [route.topic for route in due]
+        return lane.resyncs_due(now_s)
 
     def heartbeat(self, **facts: object) -> wire.Heartbeat:
         """Return the counters as they stand; ``facts`` are those that only the process knows."""
@@ -403,6 +409,22 @@ class Lane:
         return True
 
     # What happens rarely.
+
+    def add(self, route: Route) -> None:
+        """Take a topic up."""
+        self.routes[route.topic] = route
+
+    def remove(self, topic: str) -> None:
+        """Carry a topic no more."""
+        del self.routes[topic]
+
+    def resyncs_due(self, now_s: float) -> list[str]:
+        """Return the topics to unsubscribe and subscribe now; each is returned once."""
+        due = [route for route in self.routes.values() if route.due_s is not None and now_s >= route.due_s]
+        for route in due:
+            # The venue owes a snapshot from when it is asked: the unsubscription before that may take its time.
+            route.due_s, route.asked_s = None, inf
+        return [route.topic for route in due]
 
     def _deliver(self, route: Route, kind: int, payload: bytes, received_ns: int) -> None:
         self.frames += 1
@@ -588,7 +610,9 @@ class Lane:
                 continue
             if route.state == REJECTED:
                 self._feed.enter(route, SUBSCRIBING, "accepted at last", now_ns)
-            if route.nature in (Nature.EVENT, Nature.DELTAS) and route.state in (SUBSCRIBING, RESYNCING, STALE):
+            # The venue announces maintenance a few times a year: that topic is live without a first record, too.
+            is_event = route.nature in (Nature.EVENT, Nature.DELTAS) or topic == STATUS_TOPIC
+            if is_event and route.state in (SUBSCRIBING, RESYNCING, STALE):
                 self._feed.come_alive(route, now_ns)
 
     def refused(self, topic: str, text: str, now_ns: int) -> None:

@@ -23,7 +23,9 @@ import psutil
 import zmq
 
 from feedhandler import control, log, runtime, wire
-from feedhandler.bybit.products import PRODUCTS, args_characters, share_out
+from feedhandler.bybit import maintenance
+from feedhandler.bybit.maintenance import Calendar
+from feedhandler.bybit.products import PRODUCTS, STATUS_TOPIC, args_characters, share_out
 from feedhandler.config.model import WorkerPlan
 from feedhandler.worker.connection import Connection
 from feedhandler.worker.feed import Feed, Lane
@@ -85,6 +87,8 @@ class Worker:
         self._supervisor.connect(f"ipc://{plan.runtime_directory}/{control.SOCKET_NAME}")
         self._epoch = 0
         self._beats = 0
+        self._calendar = Calendar(plan.product)
+        self._heard_of_maintenance = b""
         self._permits: dict[str, asyncio.Future[None]] = {}
         """Dials that wait for the supervisor, by connection."""
         self._queued: set[str] = set()
@@ -166,6 +170,9 @@ class Worker:
             match control.decode_to_worker(raw):
                 case control.Assign() as assignment:
                     self._assign(assignment)
+                case control.Announced(announcements=announcements):
+                    self._calendar.take(announcements)
+                    self._tell_maintenance(time.time_ns())
                 case control.Wait(connection=name):
                     self._queued.add(name)
                     self.logger.warning("connection %s waits: the venue's connection budget is spent", name)
@@ -218,6 +225,7 @@ class Worker:
         connection = Connection(
             f"{self.plan.worker}/{len(self._connections)}", self.plan.url, settings, session, lane, self._permit
         )
+        connection.explain = self._loss_reason
         if canary:
             session.want([canary])
         connection.task.add_done_callback(self._connection_ended)
@@ -274,7 +282,43 @@ class Worker:
 
     def _beat(self, due_s: float) -> None:
         self._timers["beat"] = self._loop.call_at(due_s + BEAT_S, self._beat, max(due_s + BEAT_S, self._loop.time()))
+        self._pass_announcements_on()
+        self._tell_maintenance(time.time_ns())
         self._beat_now()
+
+    def _pass_announcements_on(self) -> None:
+        """Give the supervisor what the venue's own status socket said, if this worker holds that."""
+        route = self._feed.routes.get(STATUS_TOPIC)
+        said = route.journal[-1] if route is not None and route.journal else b""
+        if said == self._heard_of_maintenance:
+            return
+        self._heard_of_maintenance = said
+        try:
+            announcements = maintenance.parse(said)
+        except ValueError as error:
+            self.logger.warning("an announcement that cannot be read (%s): %r", error, said[:LOGGED_RAW_BYTES])
+            return
+        self._tell(control.Announced(network=self.plan.network, announcements=announcements))
+
+    def _tell_maintenance(self, now_ns: int) -> None:
+        """Tell strategies what is announced: when it comes, and again as it comes near."""
+        for announcement in self._calendar.due(now_ns / 1e9):
+            text = f"{announcement.title or 'maintenance'}: {announcement.state}"
+            notice = wire.Notice(
+                notice="maintenance",
+                text=text,
+                worker=self.plan.worker,
+                time_ns=now_ns,
+                begin_ms=int(announcement.begin_s * 1e3),
+                end_ms=int(announcement.end_s * 1e3),
+            )
+            self._announce(f"{self.plan.endpoint}.notice", wire.NOTICE, notice, now_ns)
+            self.logger.warning("the venue announces: %s", text)
+
+    def _loss_reason(self, reason: str) -> str:
+        """Return why a connection was lost: in an announced maintenance, that."""
+        announcement = self._calendar.ongoing(time.time())
+        return f"maintenance: {announcement.title} ({reason})" if announcement is not None else reason
 
     def _beat_now(self) -> None:
         now_ns = time.time_ns()

@@ -52,7 +52,7 @@ LAW: Final[dict[str, Layer]] = {
     # Shared and pure.
     "feedhandler.errors": Layer(pure=True),
     "feedhandler.wire": Layer(pure=True),
-    "feedhandler.control": Layer(("feedhandler.wire",), pure=True),
+    "feedhandler.control": Layer(("feedhandler.bybit.maintenance", "feedhandler.wire"), pure=True),
     "feedhandler.bybit*": Layer(("feedhandler.errors",), pure=True),
     "feedhandler.book": Layer(("feedhandler.bybit", "feedhandler.errors", "feedhandler.wire"), pure=True),
     "feedhandler.config.model": Layer(("feedhandler.bybit",), pure=True),

@@ -26,8 +26,8 @@ def linear(**keys: Any) -> dict[str, Any]:
 
 
 def one(top_network: str = "sim", /, **keys: Any) -> WorkerPlan:
-    [only] = plans(network=top_network, endpoints={"linear": linear(**keys)})
-    return only
+    first, *_ = plans(network=top_network, endpoints={"linear": linear(**keys)})
+    return first
 
 
 def test_everything_is_said() -> None:
@@ -187,3 +187,32 @@ def test_plan_is_json() -> None:
     """A worker reads its plan as it was written."""
     only = one()
     assert msgspec.json.decode(msgspec.json.encode(only), type=WorkerPlan) == only
+
+
+@pytest.mark.parametrize(
+    ("network", "keys", "watched"),
+    [
+        ("sim", {}, []),
+        ("mainnet", {}, [("status", "mainnet", "wss://stream.bybit.com/v5/public/misc/status")]),
+        (
+            "sim",
+            {"network": "testnet"},
+            [("status", "testnet", "wss://stream-testnet.bybit.com/v5/public/misc/status")],
+        ),
+        ("mainnet", {"url": "ws://127.0.0.1:9001/x"}, []),
+    ],
+)
+def test_announcements_are_watched_on_real_networks(
+    network: str, keys: dict[str, Any], watched: list[tuple[str, str, str]]
+) -> None:
+    """Where a public endpoint is on a real network a worker more holds the venue's status socket; elsewhere none does."""
+    _, *more = plans(network=network, endpoints={"linear": linear(**keys)})
+    assert [(plan.worker, plan.network, plan.url) for plan in more] == watched
+    assert all(plan.topics == ["system.status"] and plan.product == "status" for plan in more)
+
+
+def test_announcements_are_not_watched_twice() -> None:
+    """A configuration that names a status endpoint itself gets no other."""
+    status = {"product": "status", "topics": ["system.status"]}
+    found = plans(network="mainnet", endpoints={"linear": linear(), "news": status})
+    assert [plan.worker for plan in found] == ["linear", "news"]

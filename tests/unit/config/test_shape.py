@@ -130,17 +130,17 @@ CASES = {
     "product of a later version": (
         TOP + "[endpoints.spread]\nproduct = 'spread'\ntopics = ['x']",
         (
-            'endpoints.spread.product: "spread" is not available in this version, which has inverse, linear, option and'
-            " spot"
+            'endpoints.spread.product: "spread" is not available in this version, which has inverse, linear, option, spot'
+            " and status"
         ),
     ),
     "misspelt product": (
         TOP + "[endpoints.x]\nproduct = 'lineer'\ntopics = ['x']",
-        'endpoints.x.product: "lineer" is not one of "inverse", "linear", "option" or "spot"; did you mean "linear"?',
+        'endpoints.x.product: "lineer" is not one of "inverse", "linear", "option", "spot" or "status"; did you mean "linear"?',
     ),
     "missing product": (
         TOP + "[endpoints.x]\ntopics = ['x']",
-        'endpoints.x.product: is missing; it is one of "inverse", "linear", "option" or "spot"',
+        'endpoints.x.product: is missing; it is one of "inverse", "linear", "option", "spot" or "status"',
     ),
     "string for a number": (
         TOP + LINEAR + "[connection]\nping_interval_s = 'often'\npong_timeout_s = '2.5'",
