@@ -4,20 +4,52 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from feedhandler.bybit import topics
+    from feedhandler.bybit.topics import TopicError
+    from feedhandler.client.direct import connect
     from feedhandler.client.record import Record
     from feedhandler.client.subscriber import Subscriber
-    from feedhandler.errors import FeedError, NotLiveError, SubjectError
+    from feedhandler.errors import (
+        ArgumentError,
+        BookNotLive,
+        ClosedError,
+        ConnectError,
+        FeedError,
+        NotLiveError,
+        SubjectError,
+    )
 
 __version__ = "0.1.0"
 
-__all__ = ["FeedError", "NotLiveError", "Record", "SubjectError", "Subscriber", "__version__"]
+__all__ = [
+    "ArgumentError",
+    "BookNotLive",
+    "ClosedError",
+    "ConnectError",
+    "FeedError",
+    "NotLiveError",
+    "Record",
+    "SubjectError",
+    "Subscriber",
+    "TopicError",
+    "__version__",
+    "connect",
+    "topics",
+]
 
 _WHERE: Final = {
+    "ArgumentError": "feedhandler.errors",
+    "BookNotLive": "feedhandler.errors",
+    "ClosedError": "feedhandler.errors",
+    "ConnectError": "feedhandler.errors",
     "FeedError": "feedhandler.errors",
     "NotLiveError": "feedhandler.errors",
     "Record": "feedhandler.client.record",
     "SubjectError": "feedhandler.errors",
     "Subscriber": "feedhandler.client.subscriber",
+    "TopicError": "feedhandler.bybit.topics",
+    "connect": "feedhandler.client.direct",
+    "topics": "feedhandler.bybit.topics",
 }
 
 
@@ -25,7 +57,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: the worker processes import this package, but never the client."""
     if name not in _WHERE:
         raise AttributeError(f"module 'feedhandler' has no attribute '{name}'")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    module = importlib.import_module(_WHERE[name])
+    return module if name == "topics" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

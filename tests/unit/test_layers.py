@@ -88,7 +88,9 @@ LAW: Final[dict[str, Layer]] = {
     # The command line may use everything; nothing uses it.
     "feedhandler.cli*": Layer(("feedhandler",), ("click", "msgspec", "psutil", "uvloop", "zmq")),
     # What a user could write.
-    "feedhandler.examples*": Layer(("feedhandler.client", "feedhandler.bybit.topics"), ("msgspec", "pyarrow", "zmq")),
+    "feedhandler.examples*": Layer(
+        ("feedhandler.client", "feedhandler.bybit.topics", "feedhandler.wire"), ("msgspec", "pyarrow", "zmq")
+    ),
 }
 
 IMPURE: Final = frozenset(

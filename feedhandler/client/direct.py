@@ -1,0 +1,423 @@
+"""`connect`: the venue's streams in the strategy's own process, without supervisor and ZeroMQ.
+
+The connections, the sessions and the checks are a worker's own; what a record means for the strategy is decided by the
+`Track` that a subscriber uses. Between the two stands a queue instead of ZeroMQ.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from feedhandler import wire
+from feedhandler.bybit import topics as grammar
+from feedhandler.bybit.products import HOSTS, PRODUCTS, share_out
+from feedhandler.client.counters import Counters
+from feedhandler.client.record import Record
+from feedhandler.client.track import Track
+from feedhandler.client.views import BookView, book_view
+from feedhandler.config.model import Connection as Settings
+from feedhandler.errors import ArgumentError, ClosedError, ConnectError
+from feedhandler.worker.connection import Connection
+from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.session import Session
+
+_log: Final = logging.getLogger("feedhandler.client")
+
+WORKER: Final = "direct"
+"""Stands for the worker in statuses."""
+TICK_S: Final = 0.05
+"""How often resyncs and silence are looked at."""
+OWN_PAUSE_S: Final = 1.0
+"""A tick this late means that the program itself stood still: what is in the socket must be read before judging."""
+QUIET_STATUS_S: Final = 10.0
+"""A subject quiet this long repeats its status; it reaches the strategy only where it says something new."""
+LOGGED_RAW_BYTES: Final = 2000
+NAMED_TOPICS: Final = 3
+"""Log lines name this many topics; of more they say how many."""
+
+_PAUSE_AFTER: Final = 256
+"""Records handed out without a wait before other tasks of the event loop have their turn."""
+_NO_TAIL: Final = wire.TAIL.pack(0, 0, 0)
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def connect(
+    url: str,
+    *,
+    product: str | None = None,
+    ping_interval_s: float = 20.0,
+    pong_timeout_s: float = 10.0,
+    connect_timeout_s: float = 10.0,
+    max_attempts: int = 0,
+    max_records: int = 100_000,
+) -> "Client":
+    """Return a client of the venue's public stream at ``url``: ``wss://stream.bybit.com/v5/public/linear``.
+
+    Use it with ``async with``; it also opens by itself at the first `Client.subscribe`. ``product`` is told by the URL's
+    path and need only be given where that is not the venue's own. ``ping_interval_s``: at most 20. ``pong_timeout_s``:
+    how long the answer to a ping may take. ``connect_timeout_s``: for TCP, TLS and upgrade together. ``max_attempts``:
+    failed attempts in a row before `ConnectError`; 0 = never give up. ``max_records``: records that wait while the
+    program is busy; beyond it the oldest are dropped, counted and told.
+
+    Raises `ArgumentError` for a URL, product or number that cannot be meant. Data from a loopback address are flagged as
+    simulated: the venue is not on this machine.
+    """
+    host = _host(url)
+    if max_records < 1:
+        raise ArgumentError(f"max_records is at least 1, not {max_records}")
+    given = {
+        "ping_interval_s": ping_interval_s,
+        "pong_timeout_s": pong_timeout_s,
+        "connect_timeout_s": connect_timeout_s,
+        "max_attempts": max_attempts,
+    }
+    try:
+        settings = msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise ArgumentError(f"connect: {error}") from None
+    network = next((name for name, start in HOSTS.items() if url.startswith(f"{start}/")), "")
+    return Client(
+        url,
+        _product(url, product),
+        settings,
+        network="sim" if host in _LOOPBACK else network,
+        max_records=max_records,
+    )
+
+
+class Client:
+    """The venue's streams of one product, over as many connections as its topics need.
+
+    Iterate over it for the records. Whatever happens to a topic comes as a record, in order with its data, and the
+    iteration keeps its seat: it ends with `close`, and raises only where there is nothing more to wait for.
+    Made by `connect`; for one event loop, the one it is first used in.
+    """
+
+    def __init__(self, url: str, product: str, settings: Settings, *, network: str, max_records: int) -> None:
+        self.url = url
+        self.product = product
+        """The venue's product; subjects begin with it: ``linear.orderbook.50.BTCUSDT``."""
+        self.counters = Counters()
+        """What was lost or mended since the start."""
+        self._settings = settings
+        self._max_records = max_records
+        self._feed = Feed(
+            worker=WORKER,
+            endpoint=product,
+            product=product,
+            network=network,
+            simulated=network == "sim",
+            quiet_status_s=QUIET_STATUS_S,
+            publish=self._publish,
+        )
+        self._epoch = 0
+        self._connections: list[Connection] = []
+        self._heads: dict[bytes, tuple[str, int, int, int, int]] = {}
+        """Subject, kind, flags, line and epoch by `wire.head`."""
+        self._queue: deque[Record] = deque()
+        """As the feed published them."""
+        self._outbox: deque[Record] = deque()
+        """As the strategy gets them."""
+        self._tracks: dict[str, Track] = {}
+        self._behind: dict[str, None] = {}
+        """Subjects of which records were dropped, and which an image brings back in step."""
+        self._arrived = asyncio.Event()
+        self._since_pause = 0
+        self._failure: BaseException | None = None
+        """Why nothing more will come."""
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    # What the strategy wants.
+
+    async def subscribe(self, *topics: str) -> None:
+        """Take topics up, as the venue writes them (see `feedhandler.topics`), also while there is no connection.
+
+        They are remembered, and asked for again on every connection to come. Raises `TopicError`, before anything is
+        asked, for a topic that the product does not serve. One that the venue itself refuses comes as a status,
+        ``rejected``, with its words.
+        """
+        self._subscribe(topics)
+
+    def _subscribe(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            grammar.parse(self.product, topic)
+        self._open()
+        new = [topic for topic in dict.fromkeys(topics) if topic not in self._feed.routes]
+        self._epoch = max(int(time.time()), self._epoch + 1)
+        product = PRODUCTS[self.product]
+        for connection in [connection for connection in self._connections if not connection.gave_up]:
+            carried = connection.session.topics
+            if new:
+                fitting = share_out(product, [*carried, *new])[0][len(carried) :]
+                self._carry(connection, fitting)
+                new = new[len(fitting) :]
+        for fitting in share_out(product, new, reserved=[product.canary] if product.canary else []):
+            self._carry(self._dial(), fitting)
+
+    async def unsubscribe(self, *topics: str) -> None:
+        """Give topics up. Of what was received and not yet handed out nothing comes any more."""
+        self._check_usable()
+        now_ns = time.time_ns()
+        canary = PRODUCTS[self.product].canary
+        for connection in self._connections:
+            gone = [topic for topic in connection.lane.routes if topic in topics]
+            if gone:
+                connection.session.unwant(gone)
+                self._feed.release(connection.lane, gone, "unsubscribed", now_ns)
+                if canary in gone:
+                    connection.lane.canary = canary
+                    connection.session.want([canary])
+                connection.step()
+        subjects = {self._subject(topic) for topic in topics}
+        for subject in subjects:
+            if (track := self._tracks.pop(subject, None)) is not None:
+                track.detach()
+            self._behind.pop(subject, None)
+        for waiting in (self._queue, self._outbox):
+            kept = [record for record in waiting if record.subject not in subjects]
+            waiting.clear()
+            waiting.extend(kept)
+        self._heads.clear()
+
+    def book(self, topic: str, *, numbers: type = float, strict: bool = False) -> BookView:
+        """Return the book kept of a topic from now on, subscribing to it where that is not done yet.
+
+        It moves as records are handed out. ``numbers``: ``float`` or ``Decimal``. ``strict``: its reads raise
+        `BookNotLive` while it is not live. A second call for a topic returns a new book in place of the first.
+        """
+        subject = self._subject(topic)
+        view = book_view(subject, self.product, numbers, strict=strict)
+        self._subscribe([topic])
+        track = self._tracks[subject]
+        track.attach(view)
+        if track.wants_image:
+            self._behind[subject] = None
+            self._arrived.set()
+        return view
+
+    # Records.
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Record:
+        # The pause comes before the record is taken: a task cancelled in it loses nothing.
+        self._since_pause += 1
+        if self._since_pause > _PAUSE_AFTER:
+            self._since_pause = 0
+            await asyncio.sleep(0)
+        while self._closing is None:
+            record = self._next()
+            if record is not None:
+                return record
+            self._open()
+            self._since_pause = 0
+            self._arrived.clear()
+            await self._arrived.wait()
+        raise StopAsyncIteration
+
+    def _next(self) -> Record | None:
+        """Return the next record, None where there is none."""
+        while not self._outbox:
+            if self._queue:
+                record = self._queue.popleft()
+                track = self._tracks[record.subject]
+                track.on_record(record, time.time_ns())
+                if track.needs_recovery:
+                    self._behind[record.subject] = None
+            elif self._behind:
+                # Only now: composed while others wait before it, an image would be old when its turn comes.
+                subject, _ = self._behind.popitem()
+                now_s = asyncio.get_running_loop().time()
+                self._feed.answer(self._feed.routes[_topic(subject)], time.time_ns(), now_s)
+            else:
+                return None
+        record = self._outbox.popleft()
+        if record.local:
+            status = record.decode()
+            _log.warning("%s %s is %s: %s", self.url, record.topic, status.state, status.reason)
+        return record
+
+    # The beginning and the end.
+
+    async def close(self) -> None:
+        """Close every connection in order; the iteration ends. May be called twice."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"close {self.url}")
+            self._arrived.set()
+        # A second cancellation of who waits here must not leave sockets behind.
+        await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _open(self) -> None:
+        """Dial the first connection, where that is not done yet."""
+        self._check_usable()
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_time(), name=f"keep time of {self.url}")
+            self._keeper.add_done_callback(self._ended)
+            self._dial()
+
+    async def _close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in self._connections))
+
+    def _check_usable(self) -> None:
+        if self._closing is not None:
+            raise ClosedError(f"the client of {self.url} is closed")
+        if self._failure is not None:
+            raise self._failure
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A task ended: cancelled, given up, or by a bug of ours, which the iteration raises."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            _log.error("a bug of feedhandler's: the client of %s stands still", self.url, exc_info=error)
+        elif all(connection.gave_up for connection in self._connections):
+            error = ConnectError(f"{self.url}: {self._connections[-1].gave_up}")
+        self._failure = self._failure or error
+        self._arrived.set()
+
+    # Connections.
+
+    def _dial(self) -> Connection:
+        product = PRODUCTS[self.product]
+        lane = Lane(self._feed, line=0, clock_s=asyncio.get_running_loop().time, canary=product.canary)
+        session = Session(
+            product,
+            ping_interval_s=self._settings.ping_interval_s,
+            pong_timeout_s=self._settings.pong_timeout_s,
+            has_data=lane.has_data,
+        )
+        name = f"{WORKER}/{len(self._connections)}"
+        connection = Connection(name, self.url, self._settings, session, lane)
+        if product.canary:
+            session.want([product.canary])
+        connection.task.add_done_callback(self._ended)
+        self._connections.append(connection)
+        return connection
+
+    def _carry(self, connection: Connection, topics: list[str]) -> None:
+        for topic in topics:
+            subject = self._subject(topic)
+            where_lost = f"in this program: it reads too slowly, and at most {self._max_records} may wait"
+            track = self._tracks[subject] = Track(subject, self._outbox, self.counters, where_lost)
+            track.product = self.product
+        if connection.lane.canary in topics:
+            # Subscribed anew, as any topic is: its first record has to be a snapshot that was asked for.
+            connection.session.unwant([connection.lane.canary])
+            connection.lane.canary = ""
+        self._feed.carry(connection.lane, topics, self._epoch, time.time_ns())
+        connection.session.want(topics)
+        connection.step()
+
+    def _subject(self, topic: str) -> str:
+        return f"{self.product}.{topic}"
+
+    def _publish(self, head: bytes, sequence: int, received_ns: int, payload: bytes) -> None:
+        """Take a record from the feed: called for every message, from the socket's callback."""
+        fixed = self._heads.get(head)
+        if fixed is None:
+            parsed = wire.parse(head + _NO_TAIL)
+            fixed = self._heads[head] = (parsed.subject, parsed.kind, parsed.flags, parsed.line, parsed.epoch)
+        if len(self._queue) >= self._max_records:
+            self._queue.popleft()  # its number is missing now: the track counts it and tells
+        self._queue.append(Record(*fixed, sequence, received_ns, time.time_ns(), payload, self.product))
+        self._arrived.set()
+
+    # Time.
+
+    async def _keep_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        judge_from_s = 0.0
+        while True:
+            before_s, before_ns = loop.time(), time.time_ns()
+            await asyncio.sleep(TICK_S)
+            now_s, now_ns = loop.time(), time.time_ns()
+            # Silence may be our own: a program that computed for a while, a machine that slept, a clock that was set.
+            stepped_s = abs((now_ns - before_ns) / 1e9 - (now_s - before_s))
+            if max(now_s - before_s - TICK_S, stepped_s) > OWN_PAUSE_S:
+                judge_from_s = now_s + OWN_PAUSE_S
+            judge = now_s >= judge_from_s
+            self._feed.tick(now_ns, now_s, judge=judge)
+            for connection in self._connections:
+                if judge and connection.lane.is_mute(now_ns):
+                    connection.give_up(connection.lane.mute(now_ns))
+                due = self._feed.resyncs_due(connection.lane, now_s)
+                for topic in due:
+                    connection.session.resync(topic)
+                if due:
+                    connection.step()
+            self._log_what_happened()
+
+    def _log_what_happened(self) -> None:
+        """Log what happened since the last look; a lost connection is one line, not one a topic."""
+        changes, self._feed.changes = self._feed.changes, []
+        for (state, reason), group in _grouped(changes).items():
+            level = logging.INFO if state in (wire.SUBSCRIBING, wire.LIVE, wire.ENDED) else logging.WARNING
+            named = ", ".join(group) if len(group) <= NAMED_TOPICS else f"{len(group)} topics"
+            _log.log(level, "%s %s %s%s", self.url, named, state, f": {reason}" if reason else "")
+        for connection in self._connections:
+            news, connection.news = connection.news, []
+            for line in news:
+                _log.info("%s connection %s %s", self.url, connection.name, line)
+        strange, self._feed.malformed = self._feed.malformed, []
+        for what, raw in strange[:1]:
+            more = f" (and {len(strange) - 1} more frames that are strange)" if len(strange) > 1 else ""
+            _log.warning("%s %s%s: %r", self.url, what, more, raw[:LOGGED_RAW_BYTES])
+
+
+def _grouped(changes: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], list[str]]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for topic, state, reason in changes:
+        groups.setdefault((state, reason), []).append(topic)
+    return groups
+
+
+def _host(url: str) -> str:
+    """Return the host of a WebSocket URL; raise `ArgumentError` where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number of a port
+    except ValueError as error:
+        raise ArgumentError(f'"{url}" is no URL: {error}') from None
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ArgumentError(f'"{url}" is no URL of a WebSocket, as {HOSTS["mainnet"]}{PRODUCTS["linear"].path} is')
+    return parts.hostname
+
+
+def _product(url: str, given: str | None) -> str:
+    """Return the product that is meant: the one given, else the one of the URL's path."""
+    if given is None:
+        path = urlsplit(url).path.rstrip("/")
+        found = next((product.name for product in PRODUCTS.values() if path.endswith(product.path)), None)
+        if found is None:
+            paths = ", ".join(product.path for product in PRODUCTS.values())
+            raise ArgumentError(f'"{url}" does not say its product by its path ({paths}): give product=')
+        return found
+    if given not in PRODUCTS:
+        raise ArgumentError(f'there is no product "{given}"; there are {", ".join(PRODUCTS)}')
+    return given
+
+
+def _topic(subject: str) -> str:
+    return subject.partition(".")[2]

@@ -1,0 +1,91 @@
+"""`feedhandler.connect` as far as no socket is needed: what its arguments mean, and what may be asked when."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import feedhandler
+from feedhandler.bybit.products import HOSTS, PRODUCTS
+
+ROOT: Final = Path(__file__).parents[3]
+URL: Final = "ws://127.0.0.1:9001/v5/public/linear"
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=list(PRODUCTS))
+def test_product_is_told_by_the_path(product: Any) -> None:
+    """The venue's own URL of a product needs no product argument."""
+    assert feedhandler.connect(HOSTS["mainnet"] + product.path).product == product.name
+
+
+def test_product_of_an_odd_url_can_be_given() -> None:
+    """A proxy may serve the stream at any path."""
+    assert feedhandler.connect("ws://proxy.example/bybit", product="spot").product == "spot"
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "word"),
+    [
+        ("http://stream.bybit.com/v5/public/linear", {}, "WebSocket"),
+        ("stream.bybit.com/v5/public/linear", {}, "WebSocket"),
+        ("ws:///v5/public/linear", {}, "WebSocket"),
+        ("ws://[::1/v5/public/linear", {}, "IPv6"),
+        ("ws://127.0.0.1:99999/v5/public/linear", {}, "Port"),
+        ("ws://127.0.0.1:9001/v5/public", {}, "give product="),
+        (URL, {"product": "lineal"}, '"lineal"'),
+        (URL, {"ping_interval_s": 21}, "ping_interval_s"),
+        (URL, {"pong_timeout_s": 0}, "pong_timeout_s"),
+        (URL, {"connect_timeout_s": "soon"}, "connect_timeout_s"),
+        (URL, {"max_attempts": -1}, "max_attempts"),
+        (URL, {"max_records": 0}, "max_records"),
+    ],
+)
+def test_senseless_argument_is_refused_at_once(url: str, arguments: dict[str, Any], word: str) -> None:
+    """What cannot be meant raises where it is written, and the text says what it was."""
+    with pytest.raises(feedhandler.ArgumentError, match=word) as raised:
+        feedhandler.connect(url, **arguments)
+    assert isinstance(raised.value, feedhandler.FeedError)
+
+
+def test_nothing_is_dialled_before_it_is_used() -> None:
+    """A client can be made where no event loop runs."""
+    assert feedhandler.connect(URL).url == URL
+
+
+def test_closing_a_client_that_was_never_opened_is_nothing() -> None:
+    """It may be closed, and then nothing more may be asked of it."""
+
+    async def scenario() -> None:
+        client = feedhandler.connect(URL)
+        await client.close()
+        assert [record async for record in client] == []
+        with pytest.raises(feedhandler.ClosedError, match="is closed"):
+            await client.subscribe("orderbook.50.BTCUSDT")
+        with pytest.raises(feedhandler.ClosedError):
+            await client.unsubscribe("orderbook.50.BTCUSDT")
+        with pytest.raises(feedhandler.ClosedError):
+            client.book("orderbook.50.BTCUSDT")
+        with pytest.raises(feedhandler.ClosedError):
+            async with client:
+                pass
+
+    asyncio.run(scenario())
+
+
+def test_direct_client_brings_no_zeromq_along() -> None:
+    """A script that only uses `connect` loads neither ZeroMQ nor the code around it."""
+    program = f"import sys, feedhandler; feedhandler.connect({URL!r}); print('zmq' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    )
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", feedhandler.__all__)
+def test_public_names_exist(name: str) -> None:
+    """Every name that the package offers can be had from it."""
+    assert getattr(feedhandler, name) is not None
+    assert name in dir(feedhandler)
