@@ -220,7 +220,7 @@ class Route:
         """Fold the journal into the image; raise `ValueError` where the records do not make one."""
         if self.journal:
             if self.image is None:
-                self.image = _new_image(self.topic)
+                self.image = new_image(self.topic)
             for payload in self.journal:
                 self.image.fold(payload)
             self.journal = []
@@ -237,7 +237,8 @@ class Route:
         return self.image.compose()
 
 
-def _new_image(topic: str) -> Image:
+def new_image(topic: str) -> Image:
+    """Return an image that has folded nothing yet."""
     if topic.startswith("orderbook.rpi."):
         return RpiBookImage()
     return BookImage() if topic.startswith("orderbook.") else FieldsImage()
