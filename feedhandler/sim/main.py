@@ -130,7 +130,8 @@ async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_p
         loop.add_signal_handler(number, stopped.set)
     server = build()
     await server.listen(listening)
-    _announce(listening, server.recording)
+    if not has_parent:  # one who has knows the port, and says it
+        _announce(listening, server.recording)
     await stopped.wait()
     server.stop()
 

@@ -24,6 +24,7 @@ TICK_S: Final = 0.1
 STOP_PATIENCE_S: Final = 3.0
 """How long children may take to end in order; the whole stop is promised within 5 s."""
 SUMMARY_EVERY_S: Final = 60.0
+NAMED_TOPICS: Final = 8
 SIMULATOR_PLACEHOLDER: Final = "{simulator}"
 
 
@@ -134,12 +135,12 @@ class Supervisor:
         self._publish_directory()
         if self._simulator is not None:
             self._simulator.start()
-            self.logger.info("simulated Bybit at ws://%s", self._simulator.address)
+            self.logger.info("simulated Bybit at ws://%s (faults: /sim/faults)", self._simulator.address)
         for worker in self._workers.values():
             worker.start(self._loop.time())
-            addresses = ", ".join(worker.plan.publish)
-            self.logger.info("%s: %d topics from %s", worker.plan.worker, len(worker.plan.topics), worker.plan.url)
-            self.logger.info("%s: strategies connect to %s", worker.plan.worker, addresses)
+            plan = worker.plan
+            self.logger.info("%s: %s from %s", plan.worker, _named(plan.topics), plan.url)
+            self.logger.info("%s: strategies connect to %s", plan.worker, ", ".join(plan.publish))
         self._tick()
         try:
             return await self._ended
@@ -155,7 +156,10 @@ class Supervisor:
         """Write down who carries what, for clients."""
         carried = {
             worker.plan.worker: runtime.CarriedWorker(
-                endpoint=worker.plan.endpoint, addresses=worker.plan.publish, topics=worker.plan.topics
+                endpoint=worker.plan.endpoint,
+                product=worker.plan.product,
+                addresses=worker.plan.publish,
+                topics=worker.plan.topics,
             )
             for worker in self._workers.values()
         }
@@ -317,3 +321,9 @@ class Supervisor:
             attempts_waiting=self._budget.waiting,
             workers=[worker.status(now_s) for worker in self._workers.values()],
         )
+
+
+def _named(topics: list[str]) -> str:
+    """Name topics, and count those beyond the first few."""
+    more = len(topics) - NAMED_TOPICS
+    return ", ".join(topics[:NAMED_TOPICS]) + (f" and {more} more" if more > 0 else "")

@@ -375,6 +375,11 @@ class Worker:
 
     def _log_what_happened(self, now_s: float) -> None:
         """Log state changes by group: a lost connection is one line, not one a topic."""
+        for connection in self._connections:
+            news, connection.news = connection.news, []
+            self._lines += news
+            for line in news:
+                self.logger.info("connection %s %s", connection.name, line)
         changes, self._feed.changes = self._feed.changes, []
         groups: dict[tuple[str, str], list[str]] = {}
         for topic, state, reason in changes:
@@ -385,11 +390,6 @@ class Worker:
             level = logging.INFO if state in (wire.SUBSCRIBING, wire.LIVE, wire.ENDED) else logging.WARNING
             facts = {"state": state, "reason": reason, "topics": len(topics)}
             self.logger.log(level, "%s %s%s", named, state, f": {reason}" if reason else "", extra={"facts": facts})
-        for connection in self._connections:
-            news, connection.news = connection.news, []
-            self._lines += news
-            for line in news:
-                self.logger.info("connection %s %s", connection.name, line)
         strange, self._feed.malformed = self._feed.malformed, []
         second = int(now_s)
         for what, raw in strange:
