@@ -19,9 +19,12 @@ import pytest
 import zmq
 from support.feed import Ear, Feed, wait_until
 
+import feedhandler
 from feedhandler import wire
+from feedhandler.client.direct import Client
 
 ROOT: Final = Path(__file__).parents[2]
+README: Final = ROOT / "README.md"
 EXAMPLES: Final = ROOT / "feedhandler" / "examples"
 CONFIG: Final = EXAMPLES / "feed.toml"
 BOOK: Final = "linear.orderbook.50.BTCUSDT"
@@ -307,6 +310,35 @@ def test_direct_refuses_a_wrong_url_in_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith('direct: "http://127.0.0.1/" is no URL')
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_readme_shows_a_whole_program_in_one_process(feed: Feed, tmp_path: Path) -> None:
+    """The README's example of `connect`, as it stands there, prints a book that comes alive and trades."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    (program,) = (block for block in blocks if "feedhandler.connect(" in block)
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    url = f"{feed.status()['simulated_bybit']}/v5/public/linear"
+    with Running([sys.executable, str(script), url]) as running:
+        running.wait_for(f"{TRADES} 3 ")
+        at = running.wait_for("linear.orderbook.50.BTCUSDT 2 ")
+        assert re.search(r" \(8\d{4}\.\d+, \d+\.\d+\) live$", running.lines[at - 1])
+
+
+# Names of the README.
+
+
+def test_readme_names_what_there_is() -> None:
+    """Every example has its row, and every builder of topics that the tables use exists."""
+    text = README.read_text()
+    named = set(re.findall(r"python -m feedhandler\.examples\.(\w+)", text))
+    assert named == {path.stem for path in EXAMPLES.glob("*.py")} - {"__init__"}
+    for name in re.findall(r"`(?:await client\.subscribe\()?topics\.(\w+)\(", text):
+        assert callable(getattr(feedhandler.topics, name))
+    for name in re.findall(r"`client\.(\w+)\(", text):
+        assert callable(getattr(Client, name))
+    for name in re.findall(r"`feed\.(\w+)\(", text):
+        assert callable(getattr(feedhandler.Subscriber, name))
 
 
 # Without anything of ours.
