@@ -120,17 +120,20 @@ def command(
     gc.collect()
     gc.freeze()
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(build, listening, has_parent=parent_pid is not None))
+        runner.run(
+            # A parent that bound the socket says itself where we are.
+            _serve(build, listening, has_parent=parent_pid is not None, is_known=None not in (parent_pid, listen_fd))
+        )
 
 
-async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_parent: bool) -> None:
+async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_parent: bool, is_known: bool) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM,) if has_parent else (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     server = build()
     await server.listen(listening)
-    if not has_parent:  # one who has knows the port, and says it
+    if not is_known:
         _announce(listening, server.recording)
     await stopped.wait()
     server.stop()
