@@ -5,7 +5,8 @@ import logging
 import select
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import zmq
 from msgspec import UNSET
@@ -45,10 +46,13 @@ class Reader:
         self._epoll = select.epoll()
         self._ready: deque[str] = deque()
         """Workers that may have messages to read."""
-        self._current: tuple[Link, Channel] | None = None
+        self._link: Link | None = None
         """The first of them, while it has its turn."""
+        self._receive: Callable[[], bytes]
+        """Its next message."""
         self._left = 0
         """Messages that it may still bring in this turn."""
+        self._on_message: Callable[[Any, bytes], Record | None] = truth.on_message
         self._alive = False
         self._malformed = 0
         """As last logged."""
@@ -79,57 +83,52 @@ class Reader:
 
     def next(self) -> Record | None:
         """Return the next record, None where nothing is there."""
-        outbox = self._outbox
-        on_message = self._truth.on_message
         if self._ages:
             self.advance()
+        outbox = self._outbox
         while not self.closed:
             if outbox:
                 return _logged(outbox.popleft())
-            if not self._left and not self._turn():
-                if outbox:
-                    continue
-                return None
-            if self._current is None:
-                continue
-            link, channel = self._current
-            try:
-                while self._left:
-                    self._left -= 1
-                    record = on_message(link, channel.receive())
+            if self._left:
+                # The short way; the rest is for what is rare, and for when there is nothing to do.
+                self._left -= 1
+                try:
+                    record = self._on_message(self._link, self._receive())
+                except zmq.Again:
+                    self._drained()
+                else:
                     if record is not None:
                         return record
-                    if outbox:
-                        break
-            except zmq.Again:
-                self._drained(link, channel)
-            if self._truth.actions:
-                self.act()
+                if self._truth.actions:
+                    self.act()
+            elif not self._turn() and not outbox:
+                return None
         return None
 
     def _turn(self) -> bool:
         """Let the next worker with messages have its turn; False where none has."""
         self.advance()
-        if self._current is not None:
+        if self._link is not None:
             # It used its turn up: there may be more, but the others come first.
-            self._truth.on_heard(self._current[0])
-            self._current = None
+            self._truth.on_heard(self._link)
+            self._link = None
             self._ready.rotate(-1)
         self._collect(0.0)
         if self._now_s >= self._next_tick_s:
             self._tick()
         if not self._ready:
             return False
-        self._current = self._channels[self._ready[0]]
+        self._link, channel = self._channels[self._ready[0]]
+        self._receive = channel.receive
         self._left = ROUND
         return True
 
-    def _drained(self, link: Link, channel: Channel) -> None:
-        """A worker has no more messages for now: only then, in order, what happened to its connection."""
-        self._ready.popleft()
+    def _drained(self) -> None:
+        """The worker whose turn it is has no more messages: only then, in order, what happened to its connection."""
+        link, channel = self._channels[self._ready.popleft()]
         if self._left < ROUND - 1:
             self._truth.on_heard(link)
-        self._current = None
+        self._link = None
         self._left = 0
         self._truth.on_drained(link)
         for connected in channel.events():
@@ -189,7 +188,7 @@ class Reader:
             del self._by_descriptor[descriptor]
         if name in self._ready:
             if self._ready[0] == name:
-                self._current = None
+                self._link = None
                 self._left = 0
             self._ready.remove(name)
         del self._channels[name]

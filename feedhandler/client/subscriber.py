@@ -95,7 +95,8 @@ class Subscriber:
         return await self._reader.receive_async(None if timeout_s is None else time.monotonic() + timeout_s)
 
     def __iter__(self) -> Iterator[Record]:
-        while (record := self.receive()) is not None:
+        next_record = self._reader.next  # most records are there already, and this is the shortest way to them
+        while (record := (None if self._kept else next_record()) or self.receive()) is not None:
             yield record
 
     def __aiter__(self) -> Self:

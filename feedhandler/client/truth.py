@@ -32,6 +32,7 @@ _UNANSWERED_ATTEMPTS: Final = 1
 """Unanswered for this many requests, a subject is not known to the worker."""
 
 _unpack: Final = wire.HEADER.unpack_from
+_VERSION: Final = wire.VERSION
 _PAYLOAD: Final = 1 + wire.HEADER.size
 _decode_heartbeat: Final = msgspec.json.Decoder(wire.Heartbeat).decode
 
@@ -143,7 +144,7 @@ class Truth:
             sequence == track.next_sequence
             and epoch == track.epoch
             and kind < STATUS
-            and version == wire.VERSION
+            and version == _VERSION
             and not flags & self._special
             and published_ns >= self._oldest_ns
         ):
@@ -155,7 +156,7 @@ class Truth:
                 if not track.view.loaded:
                     self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
             return record
-        if version != wire.VERSION:
+        if version != _VERSION:
             self._on_first(link, message)
         else:
             self._on_record(link, track, record)
