@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from feedhandler.book import Book
     from feedhandler.bybit import topics
     from feedhandler.bybit.topics import TopicError
     from feedhandler.client.direct import connect
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "Book",
     "BookNotLive",
     "ClosedError",
     "ConnectError",
@@ -39,6 +41,7 @@ __all__ = [
 
 _WHERE: Final = {
     "ArgumentError": "feedhandler.errors",
+    "Book": "feedhandler.book",
     "BookNotLive": "feedhandler.errors",
     "ClosedError": "feedhandler.errors",
     "ConnectError": "feedhandler.errors",

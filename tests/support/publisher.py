@@ -219,10 +219,11 @@ class Server:
         try:
             while True:
                 event = self.socket.recv(zmq.NOBLOCK)
-                if event[:1] == b"\1":
-                    self.asked |= {
-                        topic.subject for topic in self.topics.values() if topic.prefix.startswith(event[1:])
-                    }
+                if event[:1] != b"\1":
+                    continue
+                exact = self.topics.get(event[1:-1].decode()) if event.endswith(b"\0") else None
+                matching = [exact] if exact else self.topics.values()
+                self.asked |= {topic.subject for topic in matching if topic.prefix.startswith(event[1:])}
         except zmq.Again:
             pass
 
