@@ -32,7 +32,8 @@ class Strategy:
         if record.kind == wire.STATUS:
             self._told(topic, record)
             return
-        assert self.states[topic] == "live", f"{topic} has data while {self.states[topic]}"
+        states = ("live", "stale") if record.flags & wire.IMAGE else ("live",)
+        assert self.states[topic] in states, f"{topic} has data while {self.states[topic]}"
         content = msgspec.json.decode(record.payload)
         if record.flags & wire.IMAGE:
             self._joined(topic, content)
@@ -47,7 +48,7 @@ class Strategy:
             assert said.state == self.states[topic]
             return
         self.states[topic] = said.state
-        if said.state != "live":
+        if said.state not in ("live", "stale"):
             self.bases[topic] = False
         if said.blind_from_ns is not msgspec.UNSET:
             to_ns = None if said.blind_to_ns is msgspec.UNSET else said.blind_to_ns
