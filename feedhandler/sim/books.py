@@ -93,6 +93,9 @@ def _apply(window: Window, changes: dict[int, Sizes | None]) -> None:
 class Book(Publication):
     """``orderbook.{depth}``: a snapshot for each newcomer, then deltas."""
 
+    sides_are_independent = True
+    """False where what a side shows depends on the other."""
+
     def __init__(self, product: str, topic: str, market: Market, depth: int, interval_ms: int, history: int) -> None:
         super().__init__(product, topic, [market])
         self.market = market
@@ -142,7 +145,10 @@ class Book(Publication):
         seen = (self.market.bids.version, self.market.asks.version)
         if seen == self._seen:
             return []
-        bids, asks = self._window(self.market.bids), self._window(self.market.asks)
+        # A side that did not move has the same window.
+        known = self._seen if self.sides_are_independent else None
+        bids = self.bids if known and known[0] == seen[0] else self._window(self.market.bids)
+        asks = self.asks if known and known[1] == seen[1] else self._window(self.market.asks)
         changed_bids, changed_asks = _difference(self.bids, bids), _difference(self.asks, asks)
         if not changed_bids and not changed_asks:
             self._seen = seen
@@ -240,7 +246,7 @@ class Book(Publication):
 
 def _difference(old: Window, new: Window) -> dict[int, Sizes | None]:
     """Return changed levels, best first; None = left the window."""
-    if old == new:
+    if old is new or old == new:
         return {}
     changes: dict[int, Sizes | None] = {key: sizes for key, sizes in new.items() if old.get(key) != sizes}
     gone = [key for key in old if key not in new]
@@ -290,6 +296,8 @@ class BestBook(Book):
 
 class RpiBook(Book):
     """``orderbook.rpi``: 50 levels of ``[price, size, rpi_size]`` (dossier 4.2); keys in spot's order everywhere."""
+
+    sides_are_independent = False
 
     def __init__(self, product: str, topic: str, market: Market, interval_ms: int, history: int) -> None:
         super().__init__(product, topic, market, 50, interval_ms, history)

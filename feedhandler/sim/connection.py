@@ -82,10 +82,10 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Hand a whole message to the server; control frames are no messages (dossier 2.2)."""
+        del transport
         kind = frame.msg_type
         if kind is WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
+            self._answer_close(frame.get_payload_as_bytes())
             return
         if kind in (WSMsgType.PING, WSMsgType.PONG):
             return
@@ -195,8 +195,11 @@ class Connection(WSListener):
 
     def close(self, code: int, reason: str) -> None:
         """End with a close frame, whatever its code."""
+        self._answer_close(code.to_bytes(2, "big") + reason.encode())
+
+    def _answer_close(self, payload: bytes) -> None:
         if self._transport is not None and self.is_open:
-            self._outbox.append(frame(code.to_bytes(2, "big") + reason.encode(), CLOSE))
+            self._outbox.append(frame(payload, CLOSE))
             self.flush()
             self._transport.disconnect()
 

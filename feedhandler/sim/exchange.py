@@ -39,11 +39,13 @@ _WAKE: Final = 2
 class Exchange:
     """Markets, publications, and the queue of what is due."""
 
-    def __init__(self, listing: Listing, *, seed: int = 1, rate: float = 1.0, history: int = 0) -> None:
+    def __init__(
+        self, listing: Listing, *, seed: int = 1, rate: float = 1.0, history: int = 0, pads_level_1: bool = False
+    ) -> None:
         """Open the venue.
 
         ``rate`` multiplies the activity of all markets; ``history`` is how many pushes each book remembers for the
-        ground truth, 0 = none.
+        ground truth, 0 = none; ``pads_level_1`` writes the futures' level 1 as until 2025 (dossier 4).
         """
         self.listing = listing
         self.delisted: set[tuple[str, str]] = set()
@@ -51,6 +53,7 @@ class Exchange:
         self._seed = seed
         self._rate = rate
         self._history = history
+        self._pads_level_1 = pads_level_1
         self._chance = random.Random(f"{seed} exchange")  # noqa: S311 - lifelike, not secret
         self._markets: dict[tuple[str, str], Market] = {}
         self._watchers: dict[Market, list[Publication]] = {}
@@ -200,7 +203,10 @@ class Exchange:
             chain = self.listing.option_chain(symbol, now_ns // MS)
             return Trades(product, topic, [self.market(instrument, now_ns) for instrument in chain])
         market = self.market(self.listing.instrument(product, symbol), now_ns)
-        return _of_market(product, topic, stream, market, chance, self._history)
+        publication = _of_market(product, topic, stream, market, chance, self._history)
+        if isinstance(publication, BestBook) and product != "spot":
+            publication.is_trimmed = not self._pads_level_1
+        return publication
 
 
 def _of_market(

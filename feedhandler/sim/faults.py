@@ -73,7 +73,13 @@ KINDS: Final = {
         Kind("abort_after_ack", REQUEST, "cut the socket right after the acknowledgement"),
         Kind("reject", REQUEST, "refuse a subscribe request that is right", parameters={"text": "error:system busy"}),
         Kind("slip", REQUEST, "let data frames slip out after an unsubscription", FOREVER, {"frames": "2"}),
-        Kind("mute", DATA, "send no data; pongs and acknowledgements continue", FOREVER),
+        Kind(
+            "mute",
+            DATA,
+            "send no data; pongs and acknowledgements continue; heals=resubscribe: until subscribed anew",
+            FOREVER,
+            {"heals": ""},
+        ),
         Kind("stall", DATA, "send nothing at all: no data, no pongs, no acknowledgements", FOREVER),
         Kind("skip", DATA, "leave frames out: updates, not snapshots"),
         Kind("duplicate", DATA, "send a frame twice"),
@@ -138,6 +144,8 @@ class Fault(msgspec.Struct):
     until_s: float = float("inf")
     spent: dict[int, int] = {}
     """Hits by connection."""
+    healed: set[tuple[int, str]] = set()
+    """Connections and topics that are spared since they were subscribed anew (``mute``)."""
     held: dict[tuple[int, str], bytes] = {}
     """Frames kept back, by connection and topic (``reorder``)."""
 
@@ -235,6 +243,12 @@ class Faults:
             ):
                 return fault
         return None
+
+    def heal(self, product: str, connection: int, topic: str) -> None:
+        """Take note of a subscription: some faults end with it."""
+        for fault in self.data:
+            if fault.parameters.get("heals") == "resubscribe" and fault.matches(product, connection, topic):
+                fault.healed.add((connection, topic))
 
     def is_stalled(self, product: str, connection: int, now_s: float) -> bool:
         """Say whether this connection must be sent nothing at all."""

@@ -116,6 +116,9 @@ class Server:
         self.counts["requests"] += 1
         for limit in outcome.violations:
             self.violations[limit] += 1
+        if "args_characters" in outcome.violations and self.settings.cuts_on_characters:
+            self._cut(connection, "characters_cuts")
+            return
         if outcome.refused:
             self.refused[outcome.refused] += 1
         self._unsubscribe(connection, outcome.removed)
@@ -179,6 +182,7 @@ class Server:
             if not self.exchange.serves(connection.product, topic):
                 continue  # accepted and silent (dossier 3.2, option)
             connection.slipping.pop(topic, None)
+            self.faults.heal(connection.product, connection.number, topic)
             publication = self.exchange.activate(connection.product, topic, now_ns)
             self._subscribers.setdefault(publication, {})[connection] = None
             payload = publication.first(now_ns)

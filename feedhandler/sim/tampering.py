@@ -54,6 +54,8 @@ def is_delta(aim: Aim) -> bool:
 
 def applies(fault: Fault, aim: Aim) -> bool:
     """Say whether a fault can do its harm to this frame."""
+    if (aim.connection, aim.topic) in fault.healed:
+        return False
     if fault.kind in ("skip", "duplicate", "reorder"):
         return is_update(aim)
     if fault.kind in ("unknown_delete", "crossed"):

@@ -173,6 +173,17 @@ def test_mute_topic_is_quiet_while_others_and_pongs_go_on(simulator: Simulator, 
     assert following(client, 1)
 
 
+def test_mute_topic_healed_by_a_new_subscription(simulator: Simulator, client: RawClient) -> None:
+    """``heals=resubscribe``: silent until unsubscribed and subscribed again."""
+    simulator.fault("mute", topic=TOPIC, heals="resubscribe")
+    client.collect(0.1)
+    assert client.collect(0.3) == []
+    client.request("unsubscribe", TOPIC)
+    client.until(is_acknowledgement)
+    client.subscribe(TOPIC)
+    assert following(client)
+
+
 def test_mute_connection_leaves_another_alone(simulator: Simulator, client: RawClient) -> None:
     """One of two connections with the same topic."""
     with simulator.client() as other:

@@ -138,11 +138,12 @@ def test_fragmented_request_is_understood(simulator: Simulator) -> None:
         assert client.message()["ret_msg"] == "pong"
 
 
-def test_close_frame_is_answered(simulator: Simulator) -> None:
-    """RFC 6455: the close is echoed, then the socket ends."""
+@pytest.mark.parametrize("payload", [b"\x03\xe8bye", b"\x0f\x9f", b""])
+def test_close_frame_is_answered(simulator: Simulator, payload: bytes) -> None:
+    """RFC 6455: the close is echoed, whatever its code, then the socket ends."""
     with simulator.client() as client:
-        client.send((1000).to_bytes(2, "big"), opcode=8)
-        assert client.frame().opcode == 8
+        client.send(payload, opcode=8)
+        assert client.frame()[::2] == (8, payload)
         with pytest.raises((EOFError, ConnectionError)):
             client.frame()
 
@@ -261,6 +262,20 @@ def test_client_that_does_not_read_is_cut() -> None:
         stats = simulator.wait_for(lambda stats: stats["totals"].get("slow_consumers_cut") == 1, 30)
         assert stats["connections"] == []
         client.close()
+
+
+def test_breach_of_the_characters_may_end_the_connection(simulator: Simulator) -> None:
+    """Dossier 9.3: refuse the request, or drop the connection (mode)."""
+    topics = [f"orderbook.50.COIN{number}USDT" for number in range(1000)]
+    simulator.settings(characters_text="too long")
+    with simulator.client() as client:
+        client.send(json.dumps({"op": "subscribe", "args": topics}).encode())
+        assert client.message()["ret_msg"] == "too long"
+        simulator.settings(cuts_on_characters=1)
+        client.send(json.dumps({"op": "subscribe", "args": topics}).encode())
+        with pytest.raises((EOFError, ConnectionError)):
+            client.frame()
+    assert simulator.stats()["violations"]["args_characters"] == 2
 
 
 def test_equal_seeds_serve_equal_first_books() -> None:

@@ -219,6 +219,20 @@ def test_driver_that_comes_late_is_not_flooded() -> None:
     assert due_ns > late_ns - LATEST_NS
 
 
+@pytest.mark.parametrize(
+    ("product", "pads", "decimals"), [("linear", False, 1), ("linear", True, 2), ("spot", True, 1)]
+)
+def test_level_one_of_futures_may_be_padded(product: str, pads: bool, decimals: int) -> None:
+    """Dossier 4: padded until 2025, trimmed since; spot was always trimmed."""
+    subject = Exchange(Listing(), pads_level_1=pads)
+    publication = subject.activate(product, "orderbook.1.BTCUSDT", NOW_NS)
+    seen = {
+        len(json.loads(payload)["data"]["b"][0][0].partition(".")[2]) for _, _, payload in run(subject, NOW_NS + 3 * S)
+    }
+    assert publication.is_active
+    assert max(seen) == decimals
+
+
 def test_delisted_symbol_is_served_no_more() -> None:
     """Dossier 9.5: a later subscription fails."""
     subject = exchange()

@@ -156,6 +156,17 @@ def test_request_faults_may_name_the_operation() -> None:
     assert faults.request("noack", "option", 2, 0.0, op="unsubscribe") is fault
 
 
+def test_mute_may_end_with_a_new_subscription() -> None:
+    """``heals=resubscribe``: the subscription was lost inside the venue; others are not healed by it."""
+    faults = Faults()
+    lasting = switched_on(faults, kind="mute")
+    healing = switched_on(faults, kind="mute", topic="a.B", heals="resubscribe")
+    faults.heal("spot", 1, "a.B")
+    faults.heal("spot", 1, "a.C")
+    assert healing.healed == {(1, "a.B")}
+    assert lasting.healed == set()
+
+
 def test_stall_is_seen_without_being_spent() -> None:
     """A black hole answers nothing, however often it is asked."""
     faults = Faults()

@@ -66,6 +66,14 @@ def test_every_data_fault_has_its_alteration() -> None:
             assert payloads(wires) != [target.payload] or wires != [Wire(frames.frame(target.payload))], kind.name
 
 
+def test_healed_topics_are_spared() -> None:
+    """Their frames pass."""
+    target, mute = delta(), fault("mute", heals="resubscribe")
+    assert applies(mute, target)
+    mute.healed.add((target.connection, target.topic))
+    assert not applies(mute, target)
+
+
 @pytest.mark.parametrize("kind", ["mute", "stall", "skip"])
 def test_frames_are_left_out(kind: str) -> None:
     """Dossier 9.5, numbers 1, 11, 13."""
