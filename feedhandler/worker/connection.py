@@ -79,7 +79,7 @@ class Connection:
         settings: Settings,
         session: Session,
         lane: Lane,
-        permit: Callable[[str], Awaitable[None]] | None = None,
+        permit: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self.name = name
         self.url = url
@@ -94,7 +94,7 @@ class Connection:
         """Why it is not dialled any more; ``""`` while it is."""
         self._settings = settings
         self._permit = permit
-        """Waited for before each dial: the venue's connection budget is shared."""
+        """Waited for before each dial, for the venue's connection budget is shared; says what was remarkable."""
         self._least_s = 0.0
         self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
         self._loop = asyncio.get_running_loop()
@@ -110,8 +110,8 @@ class Connection:
     async def _keep_open(self) -> None:
         while not self._closing:
             self._flowed = False
-            if self._permit is not None:
-                await self._permit(self.name)
+            if self._permit is not None and (remark := await self._permit(self.name)):
+                self.news.append(remark)
             transport = await self._dial()
             if transport is None:
                 self.news.append(f"attempt failed: {self._reason}")

@@ -64,7 +64,11 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.worker.connection": Layer(("feedhandler.bybit", "feedhandler.config.model"), ("msgspec", "picows")),
     "feedhandler.worker.publisher": Layer(("feedhandler.runtime", "feedhandler.wire"), ("msgspec", "zmq")),
     # The worker's own end of the control plane: loop, signals, its use of the machine, the socket to the supervisor.
-    "feedhandler.worker.main": Layer(SHARED, ("msgspec", "psutil", "uvloop", "zmq")),
+    "feedhandler.worker.link": Layer(("feedhandler.control",), ("msgspec", "zmq")),
+    "feedhandler.worker.worker": Layer(SHARED, ("msgspec", "psutil")),
+    "feedhandler.worker.newcomers": Layer((), ()),
+    "feedhandler.worker.diary": Layer(("feedhandler.wire",), ()),
+    "feedhandler.worker.main": Layer(SHARED, ("msgspec", "uvloop")),
     "feedhandler.worker.__main__": Layer(SHARED, ()),
     "feedhandler.worker*": Layer(
         ("feedhandler.bybit", "feedhandler.book", "feedhandler.config.model", "feedhandler.wire"), pure=True
@@ -223,7 +227,7 @@ def test_only_connection_and_simulator_know_picows() -> None:
 def test_only_the_publisher_sends_data() -> None:
     """In a worker only the publisher imports zmq, but for the socket to the supervisor."""
     in_worker = {module for module in importers("zmq") if within(module, "feedhandler.worker")}
-    assert in_worker - {"feedhandler.worker.main"} == {"feedhandler.worker.publisher"}
+    assert in_worker - {"feedhandler.worker.link"} == {"feedhandler.worker.publisher"}
 
 
 def test_a_pure_module_brings_no_socket_along() -> None:
