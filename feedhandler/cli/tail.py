@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -219,4 +220,5 @@ _TICKER: Final = (("last", "last_price"), ("mark", "mark_price"), ("bid", "bid_p
 
 
 def _number(value: object) -> str:
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    # Without an exponent, which nobody reads at a glance.
+    return f"{Decimal(repr(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)

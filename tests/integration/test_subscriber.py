@@ -145,6 +145,34 @@ def test_fixed_addresses(publisher: Publisher) -> None:
         assert feed.reason("linear.orderbook.50.BTCUSTD").endswith(f"the nearest seen: {BOOK}")
 
 
+def test_worker_on_tcp(tmp_path: Path) -> None:
+    """As on ipc."""
+    with Publisher(tmp_path, TOPICS, address="tcp://127.0.0.1:*") as publisher, Subscriber(runtime=tmp_path) as feed:
+        assert publisher.address.startswith("tcp://")
+        feed.subscribe(BOOK)
+        feed.wait_live(DEADLINE_S)
+
+
+def test_worker_no_longer_wanted_is_let_go_amid_its_messages(tmp_path: Path) -> None:
+    """What it still has to say is nobody's; the others go on."""
+    with (
+        Publisher(tmp_path, TOPICS, announce=False) as linear,
+        Publisher(tmp_path, TOPICS, endpoint="spot", announce=False) as spot,
+        Subscriber(runtime=tmp_path) as feed,
+    ):
+        announce_feed(tmp_path, [linear, spot])
+        feed.subscribe(BOOK)
+        feed.wait_live(DEADLINE_S)
+        quiet(feed)
+        linear.do("burst", count=300)
+        until(feed, numbered(BOOK, 4))
+        feed.unsubscribe(BOOK)
+        feed.subscribe("spot.publicTrade.BTCUSDT")
+        assert [said(record) for record in until(feed, state("spot.publicTrade.BTCUSDT", "live"))] == [
+            ("status", 2, "live")
+        ]
+
+
 @pytest.mark.usefixtures("publisher")
 def test_configuration_says_where_the_feed_is(tmp_path: Path) -> None:
     """Only its runtime directory is read: whatever else is in it, or wrong with it, is not the strategy's affair."""
@@ -348,14 +376,18 @@ def test_stale_backlog_is_thrown_away(tmp_path: Path) -> None:
         assert feed.counters.discarded == 1001
 
 
-def test_messages_of_another_format_are_counted(publisher: Publisher, feed: Subscriber) -> None:
+def test_messages_of_another_format_are_counted(
+    publisher: Publisher, feed: Subscriber, caplog: pytest.LogCaptureFixture
+) -> None:
     """And logged with the reason; the loop goes on."""
     feed.subscribe(BOOK)
     feed.wait_live(DEADLINE_S)
     publisher.do("raw", hex=(wire.prefix(BOOK) + b"\2" + bytes(40)).hex())
     publisher.book(BOOK, b=[["98.5", "7"]])
     until(feed, numbered(BOOK, 4))
+    quiet(feed)
     assert feed.counters.malformed == 1
+    assert caplog.messages == ["1 messages not understood: wire format version 2, this program reads version 1"]
 
 
 def test_simulated_data_is_refused_where_the_mainnet_is_asked_for(publisher: Publisher) -> None:

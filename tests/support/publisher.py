@@ -192,7 +192,7 @@ class Server:
     def run(self) -> None:
         poller = select.poll()
         poller.register(sys.stdin.fileno(), select.POLLIN)
-        say("ready")
+        say(self.socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0"))
         pending = b""
         while True:
             now_s = time.monotonic()
@@ -243,16 +243,17 @@ class Publisher:
         live: bool = True,
         announce: bool = True,
         high_water_mark: int = 100_000,
+        address: str = "",
     ) -> None:
         self.worker = worker or endpoint
         self.endpoint = endpoint
         self.topics = topics
-        self.address = f"ipc://{directory}/{self.worker}.pub"
         self.network = network
         self.directory = directory
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "support.publisher", "--address", self.address, "--endpoint", endpoint,
+                sys.executable, "-m", "support.publisher",
+                "--address", address or f"ipc://{directory}/{self.worker}.pub", "--endpoint", endpoint,
                 "--worker", self.worker, "--epoch", str(epoch), "--network", network,
                 "--high-water-mark", str(high_water_mark), *topics,
             ],
@@ -260,7 +261,7 @@ class Publisher:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
-        self._read()
+        self.address = self._read()
         if announce:
             announce_feed(directory, [self])
         if live:
