@@ -18,7 +18,7 @@ from feedhandler.sim.publication import Publication
 from feedhandler.sim.replay import Cursor, Recording, Transcript
 from feedhandler.sim.server_door import Door
 from feedhandler.sim.session import Settings
-from feedhandler.sim.tampering import Aim, Wire, alter, applies, release
+from feedhandler.sim.tampering import Aim, Wire, alter, applies, is_last_word, release
 
 TICK_S: Final = 0.002
 """Pauses between looks at what is due: what falls due within one is written together."""
@@ -58,6 +58,7 @@ class Server:
         self.transcript = transcript
         self.faults = Faults(seed)
         self.door = Door(self, seed)
+        self._clock_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._pace = pace
         self._settle_s = settle_s
         self._chance = random.Random(f"{seed} server")  # noqa: S311 - lifelike, not secret
@@ -86,8 +87,8 @@ class Server:
 
     @property
     def now_ns(self) -> int:
-        """The venue's clock: Unix ns."""
-        return time.time_ns()
+        """The venue's clock: Unix ns that never go back, whatever is done to the machine's clock meanwhile."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) + self._clock_offset_ns
 
     # -- what connections report --------------------------------------------------------------------------------------
 
@@ -251,18 +252,23 @@ class Server:
 
     def _through_faults(self, aim: Aim, framed: bytes) -> list[Wire]:
         now_s = self.loop.time()
-        wires = [Wire(framed)]
+        wires, overtaken = [Wire(framed)], []
         for fault in self.faults.data:
             if not fault.matches(aim.product, aim.connection, aim.topic):
                 continue
             if (aim.connection, aim.topic) in fault.held:
-                wires += release(fault, aim)
-            elif len(wires) == 1 and applies(fault, aim) and self.faults.hits(fault, aim.connection, now_s):
+                overtaken += release(fault, aim)
+            elif wires and applies(fault, aim) and self.faults.hits(fault, aim.connection, now_s):
+                delay_ms = wires[0].delay_ms
                 wires = alter(fault, aim)
-                if len(wires) == 1 and not wires[0].segment_bytes and not wires[0].is_last:
+                for wire in wires:
+                    wire.delay_ms = max(wire.delay_ms, delay_ms)
+                if len(wires) == 1 and not is_last_word(wires[0]):
                     # The next fault finds the frame as this one left it.
                     aim = msgspec.structs.replace(aim, payload=payload_of(wires[0].framed))
-        return wires
+                elif wires:
+                    break
+        return wires + overtaken
 
     def broadcast(self, publication: Publication, payload: bytes) -> None:
         """Send a message to every subscriber now."""

@@ -8,7 +8,7 @@ import msgspec
 
 from feedhandler.sim.books import Book
 from feedhandler.sim.faults import Fault
-from feedhandler.sim.frames import BINARY, fragments, frame
+from feedhandler.sim.frames import BINARY, fragments, frame, parse
 from feedhandler.sim.publication import Publication
 
 
@@ -70,6 +70,11 @@ def applies(fault: Fault, aim: Aim) -> bool:
 def alter(fault: Fault, aim: Aim) -> list[Wire]:
     """Return what is written in place of the frame."""
     return _ALTERATIONS[fault.kind](fault, aim)
+
+
+def is_last_word(wire: Wire) -> bool:
+    """Say whether no further fault can be put on top: what is written is no single whole frame any more."""
+    return bool(wire.segment_bytes) or wire.is_last or len(parse(wire.framed)) != 1
 
 
 def release(fault: Fault, aim: Aim) -> list[Wire]:

@@ -442,6 +442,18 @@ def test_slow_line_keeps_order_and_loses_nothing(simulator: Simulator, client: R
     assert set(gaps(ids(following(client, 20)))) == {1}
 
 
+def test_faults_add_up(simulator: Simulator, client: RawClient) -> None:
+    """A slow line whose frames have fields that the venue never had, one of them sent twice."""
+    found = following(client, 1)
+    for kind, more in (("delay", {"ms": 100}), ("extra_fields", {}), ("duplicate", {"count": 1})):
+        simulator.fault(kind, topic=TOPIC, **more)
+    client.collect(0.2)
+    found = following(client)
+    assert all("venueNote" in message for message in found)
+    assert set(gaps(ids(found))) <= {0, 1}
+    assert time.time() * 1000 - found[-1]["ts"] > 80
+
+
 def test_trades_are_regrouped_on_one_line(simulator: Simulator) -> None:
     """Two connections get the same trades in different frames."""
     with simulator.client() as first, simulator.client() as second:

@@ -12,7 +12,7 @@ from feedhandler.sim.faults import DATA, KINDS, Fault, Faults
 from feedhandler.sim.listing import Instrument, Listing
 from feedhandler.sim.market import Fill, Market
 from feedhandler.sim.publication import Publication
-from feedhandler.sim.tampering import Aim, Wire, alter, applies, is_update, release
+from feedhandler.sim.tampering import Aim, Wire, alter, applies, is_last_word, is_update, release
 
 NOW_NS = 1_760_000_000_000_000_000
 TOPIC = "orderbook.50.BTCUSDT"
@@ -212,6 +212,16 @@ def test_message_is_fragmented_or_split() -> None:
     assert b"".join(piece for _, _, piece, _ in pieces) == target.payload
     (wire,) = alter(fault("split", segment_bytes="0"), target)
     assert (wire.segment_bytes, payloads([wire])) == (1, [target.payload])
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_last"),
+    [("skew", False), ("delay", False), ("fragment", True), ("split", True), ("abort_mid_frame", True)],
+)
+def test_some_faults_have_the_last_word(kind: str, is_last: bool) -> None:
+    """What is no single whole frame any more cannot be altered further."""
+    (wire,) = alter(fault(kind), delta())
+    assert is_last_word(wire) is is_last
 
 
 def trade_aim() -> Aim:
