@@ -5,6 +5,7 @@ The connections, the sessions and the checks are a worker's own; what a record m
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
@@ -25,22 +26,20 @@ from feedhandler.client.views import BookView, book_view
 from feedhandler.config.model import Connection as Settings
 from feedhandler.errors import ArgumentError, ClosedError, ConnectError
 from feedhandler.worker.connection import Connection
+from feedhandler.worker.diary import Diary
 from feedhandler.worker.feed import Feed, Lane
 from feedhandler.worker.session import Session
-
-_log: Final = logging.getLogger("feedhandler.client")
 
 WORKER: Final = "direct"
 """Stands for the worker in statuses."""
 TICK_S: Final = 0.05
-"""How often resyncs and silence are looked at."""
+"""How often resyncs and connections are looked at."""
+FEED_TICKS: Final = 5
+"""Silence is looked at every so many ticks."""
 OWN_PAUSE_S: Final = 1.0
-"""A tick this late means that the program itself stood still: what is in the socket must be read before judging."""
+"""A tick this late means that the program itself stood still: the venue's silence cannot be told from its own."""
 QUIET_STATUS_S: Final = 10.0
 """A subject quiet this long repeats its status; it reaches the strategy only where it says something new."""
-LOGGED_RAW_BYTES: Final = 2000
-NAMED_TOPICS: Final = 3
-"""Log lines name this many topics; of more they say how many."""
 
 _PAUSE_AFTER: Final = 256
 """Records handed out without a wait before other tasks of the event loop have their turn."""
@@ -117,6 +116,8 @@ class Client:
             quiet_status_s=QUIET_STATUS_S,
             publish=self._publish,
         )
+        self._log = logging.getLogger(f"feedhandler.client.{product}")
+        self._diary = Diary(self._log)
         self._epoch = 0
         self._connections: list[Connection] = []
         self._heads: dict[bytes, tuple[str, int, int, int, int]] = {}
@@ -243,7 +244,7 @@ class Client:
         record = self._outbox.popleft()
         if record.local:
             status = record.decode()
-            _log.warning("%s %s is %s: %s", self.url, record.topic, status.state, status.reason)
+            self._log.warning("%s is %s: %s", record.topic, status.state, status.reason)
         return record
 
     # The beginning and the end.
@@ -291,7 +292,7 @@ class Client:
             return
         error = task.exception()
         if error is not None:
-            _log.error("a bug of feedhandler's: the client of %s stands still", self.url, exc_info=error)
+            self._log.error("a bug of feedhandler's: the client of %s stands still", self.url, exc_info=error)
         elif all(connection.gave_up for connection in self._connections):
             error = ConnectError(f"{self.url}: {self._connections[-1].gave_up}")
         self._failure = self._failure or error
@@ -349,48 +350,36 @@ class Client:
     async def _keep_time(self) -> None:
         loop = asyncio.get_running_loop()
         judge_from_s = 0.0
-        while True:
+        for tick in itertools.count():
             before_s, before_ns = loop.time(), time.time_ns()
             await asyncio.sleep(TICK_S)
             now_s, now_ns = loop.time(), time.time_ns()
-            # Silence may be our own: a program that computed for a while, a machine that slept, a clock that was set.
+            # Silence is measured by the Unix clock, which may also be set; the loop's clock tells both from real silence.
             stepped_s = abs((now_ns - before_ns) / 1e9 - (now_s - before_s))
             if max(now_s - before_s - TICK_S, stepped_s) > OWN_PAUSE_S:
                 judge_from_s = now_s + OWN_PAUSE_S
             judge = now_s >= judge_from_s
-            self._feed.tick(now_ns, now_s, judge=judge)
+            if tick % FEED_TICKS == 0:
+                self._feed.tick(now_ns, now_s, judge=judge)
             for connection in self._connections:
                 if judge and connection.lane.is_mute(now_ns):
+                    connection.lane.count("mutes")
                     connection.give_up(connection.lane.mute(now_ns))
                 due = self._feed.resyncs_due(connection.lane, now_s)
                 for topic in due:
                     connection.session.resync(topic)
                 if due:
                     connection.step()
-            self._log_what_happened()
+            self._log_what_happened(now_s)
 
-    def _log_what_happened(self) -> None:
-        """Log what happened since the last look; a lost connection is one line, not one a topic."""
-        changes, self._feed.changes = self._feed.changes, []
-        for (state, reason), group in _grouped(changes).items():
-            level = logging.INFO if state in (wire.SUBSCRIBING, wire.LIVE, wire.ENDED) else logging.WARNING
-            named = ", ".join(group) if len(group) <= NAMED_TOPICS else f"{len(group)} topics"
-            _log.log(level, "%s %s %s%s", self.url, named, state, f": {reason}" if reason else "")
+    def _log_what_happened(self, now_s: float) -> None:
         for connection in self._connections:
             news, connection.news = connection.news, []
-            for line in news:
-                _log.info("%s connection %s %s", self.url, connection.name, line)
+            self._diary.news(connection.name, news)
+        changes, self._feed.changes = self._feed.changes, []
+        self._diary.changes(changes)
         strange, self._feed.malformed = self._feed.malformed, []
-        for what, raw in strange[:1]:
-            more = f" (and {len(strange) - 1} more frames that are strange)" if len(strange) > 1 else ""
-            _log.warning("%s %s%s: %r", self.url, what, more, raw[:LOGGED_RAW_BYTES])
-
-
-def _grouped(changes: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], list[str]]:
-    groups: dict[tuple[str, str], list[str]] = {}
-    for topic, state, reason in changes:
-        groups.setdefault((state, reason), []).append(topic)
-    return groups
+        self._diary.strange(strange, now_s)
 
 
 def _host(url: str) -> str:

@@ -5,6 +5,7 @@ import gc
 import logging
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from itertools import pairwise
 from typing import Any, Final
@@ -271,6 +272,42 @@ def test_mute_connection_is_given_up(venue: Simulator) -> None:
     run(scenario())
 
 
+def test_clock_that_is_set_is_not_the_venues_silence(venue: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine's clock jumps ahead nothing is given up for it; the records go on under the new time."""
+    real_ns = time.time_ns
+    ahead_ns = [0]
+    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + ahead_ns[0])
+
+    async def scenario() -> None:
+        async with feedhandler.connect(venue.url_of("linear")) as client:
+            await client.subscribe(BOOK)
+            before = await until(client, after(5, BOOK))
+            # Nothing comes for a moment: the clock is looked at before the next record is.
+            await in_thread(venue.fault, "delay", ms=500, seconds=2)
+            ahead_ns[0] = 60 * 10**9
+            records = await until(client, after(30, BOOK))
+            assert states(records, BOOK) == []
+            assert records[-1].received_ns - before[-1].received_ns > ahead_ns[0]
+
+    run(scenario())
+
+
+def test_programs_own_pause_is_not_the_venues_silence(venue: Simulator) -> None:
+    """A program that holds its loop up is not told of it, and its pause is not taken for the topic's cadence."""
+
+    async def scenario() -> None:
+        async with feedhandler.connect(venue.url_of("linear")) as client:
+            await client.subscribe(BOOK)
+            await until(client, after(30, BOOK))
+            time.sleep(1.5)  # noqa: ASYNC251 - the very thing
+            slept_s = time.monotonic()
+            records = await until(client, lambda _: time.monotonic() - slept_s > 0.5)
+            assert states(records, BOOK) == []
+            assert client._feed.routes[BOOK].cadence._longest_ns < 1_000_000_000
+
+    run(scenario())
+
+
 # Slow programs.
 
 
@@ -488,6 +525,26 @@ def test_giving_up_is_an_error_after_the_last_record() -> None:
                     await client.subscribe(TRADES)
 
     run(scenario())
+
+
+def test_bug_of_ours_ends_the_iteration(venue: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong inside a callback of the socket is raised where the program waits, and logged: no silent end."""
+
+    class Broken(deque[Record]):
+        def append(self, _record: Record) -> None:
+            raise RuntimeError("broken queue")
+
+    async def scenario() -> None:
+        async with feedhandler.connect(venue.url_of("linear")) as client:
+            await client.subscribe(BOOK)
+            await until(client, after(3, BOOK))
+            client._queue = Broken()
+            with pytest.raises(RuntimeError, match="broken queue"):
+                await until(client, lambda _: False)
+        assert len(asyncio.all_tasks()) == 1
+
+    run(scenario())
+    assert any("a bug of feedhandler's" in line for line in caplog.messages)
 
 
 def test_client_lives_across_the_cells_of_a_notebook(venue: Simulator) -> None:

@@ -85,7 +85,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.sim*": Layer(("feedhandler.bybit",), pure=True, seeded=True),
     # The strategy's side. The client without a worker runs a worker's connection in its own process.
     "feedhandler.client.direct": Layer(
-        (*SHARED, "feedhandler.worker.connection", "feedhandler.worker.feed", "feedhandler.worker.session"),
+        (*SHARED, *(f"feedhandler.worker.{module}" for module in ("connection", "diary", "feed", "session"))),
         ("msgspec",),
     ),
     "feedhandler.client*": Layer(SHARED, ("msgspec", "zmq")),
