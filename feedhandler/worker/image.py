@@ -51,6 +51,18 @@ class _Book(msgspec.Struct, gc=False):
     cts: int | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Levels(msgspec.Struct, gc=False):
+    b: list[_Level]
+    a: list[_Level]
+
+
+class _BookLevels(msgspec.Struct, gc=False):
+    """What a fold needs of a book message: the rest is read of the last one only, when somebody asks."""
+
+    type: str
+    data: _Levels
+
+
 class _RpiBook(msgspec.Struct, gc=False):
     topic: str
     type: str
@@ -60,6 +72,7 @@ class _RpiBook(msgspec.Struct, gc=False):
 
 
 _decode_book: Final = msgspec.json.Decoder(_Book).decode
+_decode_levels: Final = msgspec.json.Decoder(_BookLevels).decode
 _decode_rpi_book: Final = msgspec.json.Decoder(_RpiBook).decode
 
 
@@ -74,21 +87,21 @@ class BookImage:
     def __init__(self) -> None:
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
-        self._last: _Book | None = None
+        self._last = b""
         self._compact_at = 0
 
     def fold(self, payload: bytes) -> None:
         """Take a snapshot or the next delta. Sizes are absolute; ``"0"`` removes a level (dossier 5.1)."""
-        message = _decode_book(payload)
+        message = _decode_levels(payload)
         if message.type == "snapshot":
             self._bids, self._asks = {}, {}
         # Removed levels stay as zeros for a while: a dict update runs at the speed of C.
         self._bids.update(message.data.b)
         self._asks.update(message.data.a)
-        self._last = message
+        self._last = payload
         if len(self._bids) + len(self._asks) > self._compact_at:
             self.compact()
-            self._compact_at = 2 * (len(self._bids) + len(self._asks)) + 64
+            self._compact_at = 3 * (len(self._bids) + len(self._asks)) + 256
 
     def compact(self) -> None:
         """Forget removed levels, and make sure that no price goes by two spellings, which would leave a ghost level."""
@@ -100,10 +113,10 @@ class BookImage:
 
     def compose(self) -> bytes:
         """Return the book as a snapshot message."""
-        if self._last is None:
+        if not self._last:
             raise ImageError("no snapshot yet")
         self.compact()
-        last = self._last
+        last = _decode_book(self._last)
         data = _BookData(
             last.data.s,
             sorted(self._bids.items(), key=_price, reverse=True),
