@@ -36,16 +36,21 @@ class Kept:
         """Reading it while it is not live raises `BookNotLive`."""
         self.loaded = False
         """It has had its snapshot."""
-        self.reason = ""
-        """Why it is in its state; ``""`` where nobody said."""
         self.received_ns = 0
         """Unix ns, when the worker was handed the last record; 0 = none yet."""
         self._told = wire.LIVE
+        self._reason = ""
+        self._doubt = ""
 
     @property
     def state(self) -> str:
         """``live`` only where every change since the snapshot is in it; else the subject's state."""
         return wire.SUBSCRIBING if not self.loaded and self._told == wire.LIVE else self._told
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its state; ``""`` where nobody said."""
+        return self._reason if self.loaded else self._doubt or self._reason
 
     @property
     def is_live(self) -> bool:
@@ -55,12 +60,12 @@ class Kept:
     def tell(self, state: str, reason: str = "") -> None:
         """Take the subject's state."""
         self._told = state
-        self.reason = reason
+        self._reason = reason
 
     def unload(self, reason: str) -> None:
         """It cannot be continued: wait for the next snapshot."""
         self.loaded = False
-        self.reason = reason
+        self._doubt = reason
 
     def age_s(self, now_ns: int) -> float | None:
         """Return how long ago (s) the last record came, None where none has. Quiet is not stale: see `state`."""
@@ -181,8 +186,8 @@ class RpiBook(Book[N]):
 
 def _sorted(levels: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
     """Return prices, ascending, and their sizes."""
-    sizes = {price: size for price, size in levels if size}
-    prices = sorted(sizes)
+    sizes = dict(levels)
+    prices = sorted(price for price, size in sizes.items() if size)
     return prices, [sizes[price] for price in prices]
 
 

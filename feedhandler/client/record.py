@@ -82,8 +82,10 @@ decode_status: Final = msgspec.json.Decoder(wire.Status).decode
 _encode: Final = msgspec.json.encode
 
 
-def local_status(subject: str, product: str, epoch: int, sequence: int, status: wire.Status, now_ns: int) -> Record:
+def local_status(
+    subject: str, product: str, flags: int, epoch: int, sequence: int, status: wire.Status, now_ns: int
+) -> Record:
     """Return a status record made by the client: in a worker's form, with `Record.local` set."""
     return Record(
-        subject, wire.STATUS, 0, wire.NO_LINE, epoch, sequence, now_ns, now_ns, _encode(status), product, local=True
+        subject, wire.STATUS, flags, wire.NO_LINE, epoch, sequence, now_ns, now_ns, _encode(status), product, local=True
     )

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from feedhandler.client.counters import Counters
 from feedhandler.client.directory import DirectoryWatch, feed_file
-from feedhandler.client.interest import is_control, is_prefix
+from feedhandler.client.interest import is_control, is_prefix, zmq_filter
 from feedhandler.client.reader import TICK_S, Reader
 from feedhandler.client.record import UNKNOWN, Record
 from feedhandler.client.truth import Truth
@@ -69,6 +69,8 @@ class Subscriber:
         """
         self._check_open()
         self._reader.advance()
+        for subject in subjects:
+            zmq_filter(subject)  # all or none
         for subject in subjects:
             self._truth.subscribe(subject)
         self._reader.act()

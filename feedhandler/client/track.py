@@ -15,7 +15,19 @@ from feedhandler.bybit import topics
 from feedhandler.bybit.products import PRODUCTS, Nature
 from feedhandler.client.counters import Counters
 from feedhandler.client.record import UNKNOWN, Record, decode_status, local_status
-from feedhandler.wire import DELTA, DOWN, IMAGE, LIVE, REPEATED, RESYNCING, SNAPSHOT, STALE, STATUS, UPDATE
+from feedhandler.wire import (
+    DELTA,
+    DOWN,
+    IMAGE,
+    LIVE,
+    REPEATED,
+    RESYNCING,
+    SIMULATED,
+    SNAPSHOT,
+    STALE,
+    STATUS,
+    UPDATE,
+)
 
 HELD_LIMIT: Final = 4096
 """Deltas held for a snapshot or image; beyond them the oldest are of no use to anybody."""
@@ -65,6 +77,7 @@ class Track:
         "_outbox",
         "_replay_to",
         "_replayed",
+        "_simulated",
         "_status",
         "_undelivered",
         "_where_lost",
@@ -117,6 +130,7 @@ class Track:
         self._where_lost = where_lost
         self._outbox = outbox
         self._counters = counters
+        self._simulated = 0
         self._status: wire.Status | None = None
         """The worker's own, in this epoch."""
         self._latest: Record | None = None
@@ -165,6 +179,7 @@ class Track:
             self._enter_epoch(record.epoch)
         self.outside = None  # the record is here: so is the way to its worker
         self.next_sequence = 0
+        self._simulated = record.flags & SIMULATED
         if record.kind == STATUS:
             self._on_status(record, now_ns)
         elif record.kind == SNAPSHOT and record.flags & (IMAGE | REPEATED):
@@ -428,7 +443,9 @@ class Track:
             **hole,  # type: ignore[arg-type]  # each has a type of its own
         )
         self.state, self.reason = state, reason
-        self._outbox.append(local_status(self.subject, self.product, self.epoch, self.sequence, status, now_ns))
+        self._outbox.append(
+            local_status(self.subject, self.product, self._simulated, self.epoch, self.sequence, status, now_ns)
+        )
         self._tell_view()
 
     def _tell_view(self) -> None:

@@ -202,7 +202,8 @@ def test_one_place_at_most(tmp_path: Path) -> None:
 def test_wrong_subject_is_an_error(feed: Subscriber) -> None:
     """The one thing that raises: a program that asks for nothing."""
     with pytest.raises(SubjectError):
-        feed.subscribe("linear")
+        feed.subscribe(BOOK, "linear")
+    assert quiet(feed, 0.1) == [], "all or none"
 
 
 # The feed comes and goes.

@@ -132,7 +132,9 @@ def test_state_is_live_only_with_a_snapshot_and_the_feeds_word() -> None:
     made.tell(wire.LIVE)
     assert made.is_live
     made.unload("unreadable record")
-    assert (made.state, made.is_live) == (wire.SUBSCRIBING, False)
+    assert (made.state, made.reason, made.is_live) == (wire.SUBSCRIBING, "unreadable record", False)
+    made.apply(message("snapshot", [], []))
+    assert (made.state, made.reason, made.is_live) == (wire.LIVE, "", True)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def test_our_own_kinds_are_decoded_by_their_kind() -> None:
 def test_local_status_is_marked_and_reads_like_any_other() -> None:
     """In a worker's form, with the mark that no worker sent it."""
     content = wire.Status(state="down", since_ns=START_NS, worker="linear", network="sim", lines_up=0, lines=1)
-    made = local_status(BOOK, "linear", 7, 8, content, START_NS)
+    made = local_status(BOOK, "linear", wire.SIMULATED, 7, 8, content, START_NS)
     assert made.local
-    assert (made.kind, made.line, made.epoch, made.sequence) == (wire.STATUS, wire.NO_LINE, 7, 8)
+    assert (made.kind, made.flags, made.line, made.epoch, made.sequence) == (wire.STATUS, 8, wire.NO_LINE, 7, 8)
     assert (made.received_ns, made.published_ns) == (START_NS, START_NS)
     assert made.decode() == content

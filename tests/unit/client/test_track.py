@@ -414,6 +414,16 @@ def test_backlog_of_another_epoch(book: Followed) -> None:
     assert (book.track.epoch, book.track.sequence) == (2, 5)
 
 
+def test_status_made_here_is_flagged_as_its_data_is(book: Followed) -> None:
+    """What is said of simulated data is marked as it is."""
+    book.take(delta(11, flags=wire.SIMULATED))
+    book.track.impose(wire.DOWN, "connection lost", NOW_NS)
+    assert book.outbox[-1].is_simulated
+    book.take(delta(12))
+    book.track.impose(wire.DOWN, "connection lost", NOW_NS)
+    assert not book.outbox[-1].is_simulated
+
+
 # Views.
 
 
