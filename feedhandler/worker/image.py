@@ -95,9 +95,12 @@ class BookImage:
         message = _decode_levels(payload)
         if message.type == "snapshot":
             self._bids, self._asks = {}, {}
-        # Removed levels stay as zeros for a while: a dict update runs at the speed of C.
-        self._bids.update(message.data.b)
-        self._asks.update(message.data.a)
+        # Removed levels stay as zeros until there are many. The loop is quicker than dict.update for these few pairs.
+        bids, asks = self._bids, self._asks
+        for price, size in message.data.b:
+            bids[price] = size
+        for price, size in message.data.a:
+            asks[price] = size
         self._last = payload
         if len(self._bids) + len(self._asks) > self._compact_at:
             self.compact()
