@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from feedhandler.bybit import topics
-from feedhandler.bybit.products import POOLS, PRODUCTS, Stream
+from feedhandler.bybit.products import POOLS, PRODUCTS, STATUS_TOPIC, Stream
 from feedhandler.sim.books import BestBook, Book, FullBook, RpiBook
 from feedhandler.sim.events import Kline, Liquidations, Trades
 from feedhandler.sim.listing import Instrument, Listing
@@ -26,8 +26,7 @@ LATEST_NS: Final = S
 """A driver that comes later than this (the process was stopped) is not made to live through what it missed."""
 
 STATUS: Final = "status"
-"""The socket of ``system.status``: no market data, so no product of ours."""
-STATUS_TOPIC: Final = "system.status"
+"""The product without market data: the socket of ``system.status``."""
 
 Message = tuple[Publication, bytes]
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from feedhandler.sim.exchange import GRID_JITTER_NS, LATEST_NS, STATUS, STATUS_TOPIC, Exchange
+from feedhandler.bybit.products import STATUS_TOPIC
+from feedhandler.sim.exchange import GRID_JITTER_NS, LATEST_NS, STATUS, Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.publication import Publication
 
