@@ -1,0 +1,434 @@
+"""The race of an order book over several lines: first copy by update id. Pure.
+
+The venue counts a book's updates once for all connections (dossier 5.2), so what continues what is told by ``u`` alone,
+whichever line brings it: the next one is published, an earlier one is the other line's copy, a later one waits until a
+line has brought what is between. Where the count begins anew, after a restart of the venue's, ``seq`` tells before from
+after: it only grows.
+"""
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from feedhandler.bybit.products import Nature
+from feedhandler.wire import DELTA, RESYNCING, SNAPSHOT, STALE
+from feedhandler.worker.image import Image
+from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, REORDER_NS, Copy, Frame, Ids, PairedLane, Race
+from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route, new_image
+
+if TYPE_CHECKING:
+    from feedhandler.worker.lines import Lines
+
+NEVER: Final = 1 << 63
+"""Later than any ``seq``."""
+NO_IDS: Final = Ids(UNBASED, 0)
+REMEMBERED: Final = 64
+"""Arrival times kept, for the lag of second copies; a power of two."""
+COMPARED_FRAMES: Final = 200
+"""So many frames may pass until two lines' books are compared."""
+
+
+class Held(NamedTuple):
+    """A record that waits."""
+
+    copy: "BookCopy"
+    kind: int
+    ids: Ids
+    payload: bytes
+    received_ns: int
+    joins: bool = False
+    """A line's first snapshot: a copy of the state, not the venue's next record."""
+
+
+class Trial:
+    """One line's own book, on its way to the place where it can be compared with the published one."""
+
+    __slots__ = ("frames", "goal", "image", "reference", "update_id")
+
+    def __init__(self, image: Image, update_id: int, reference: bytes, goal: int) -> None:
+        self.image = image
+        self.update_id = update_id
+        self.reference = reference
+        """The published book, as it was at ``goal``."""
+        self.goal = goal
+        self.frames = 0
+
+
+class BookCopy(Copy):
+    """What one line knows of a book."""
+
+    __slots__ = ("last", "trial")
+
+    race: "BookRace"
+
+    def __init__(self, lane: PairedLane, race: "BookRace") -> None:
+        super().__init__(lane, race)
+        self.last = NO_IDS
+        """Where the line is: the ids of its last record."""
+        self.trial: Trial | None = None
+
+    def forget(self) -> None:
+        """Its subscription is gone, and what it knew by it."""
+        super().forget()
+        self.last = NO_IDS
+        self.race.give_up_comparing(self)
+
+    def take(self, frame: Frame, payload: bytes, received_ns: int) -> None:
+        """Publish a record that comes next; drop the second copy of one."""
+        ids = frame.data
+        if type(ids) is not Ids:
+            self.lane.strange("unparsed", "a book without update ids", payload)
+            return
+        self.records += 1
+        race = self.race
+        route = self.route
+        before, self.last = self.last, ids
+        update_id = ids.u
+        if frame.type != "delta" and route.nature is Nature.BOOK:
+            race.snapshot(self, before, ids, payload, received_ns)
+        elif update_id == route.update_id + 1 and race.seq < ids.seq < race.horizon:
+            route.update_id = update_id
+            race.seq = ids.seq
+            race.first_ns[update_id % REMEMBERED] = received_ns
+            self.lane.wins += 1
+            route.sequence = sequence = route.sequence + 1
+            self.publish(self.heads[DELTA], sequence, received_ns, payload)
+            # Only now what a late joiner will need.
+            if route.journal is not None:
+                route.journal.append(payload)
+                if len(route.journal) > JOURNAL_LIMIT:
+                    self.lane.fold(route, received_ns)
+            if race.waiting:
+                race.drain()
+        elif update_id <= route.update_id and 0 < ids.seq <= race.seq:
+            race.second(self, before, ids, payload, received_ns)
+        else:
+            race.odd(self, before, ids, payload, received_ns)
+
+
+class BookRace(Race):
+    """What the copies of a book share."""
+
+    __slots__ = ("first_ns", "held", "horizon", "offer", "seq", "snapshot_ids", "snapshot_payload", "waiting")
+
+    copies: tuple[BookCopy, ...]
+
+    def __init__(self, lines: "Lines", route: Route) -> None:
+        super().__init__(lines, route)
+        self.seq = 0
+        """Of the last record published: nothing that is not above it can come after it."""
+        self.horizon = NEVER
+        """From this ``seq`` on the venue counts anew, and we have not seen the beginning: nothing continues past it."""
+        self.held: dict[int, Held] = {}
+        """Records that wait for those before them, by update id."""
+        self.offer: Held | None = None
+        """The newest snapshot from a line that is ahead: the way on, should what is between not come."""
+        self.waiting = False
+        """Something is held or offered."""
+        self.first_ns = [0] * REMEMBERED
+        """When the last records came, by update id modulo their number."""
+        self.snapshot_ids = NO_IDS
+        self.snapshot_payload = b""
+        """The last snapshot published."""
+        self.copies = tuple(BookCopy(lane, self) for lane in lines.lanes)
+
+    # Records.
+
+    def second(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
+        """Drop a delta that was published before."""
+        if (ids.seq or ids.u) <= (before.seq or before.u):
+            self.feed.counters["duplicates"] += 1  # on the same line
+            return
+        copy.lane.second_copies += 1
+        if 0 <= self.route.update_id - ids.u < REMEMBERED:
+            copy.lane.lagged(received_ns - self.first_ns[ids.u % REMEMBERED])
+        if copy.trial is not None:
+            self._follow(copy, copy.trial, ids, payload, received_ns)
+
+    def odd(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
+        """Take a delta that neither continues the published book nor is known to be old."""
+        route = self.route
+        update_id = ids.u
+        base = route.update_id
+        if route.state == STALE and route.nature is Nature.BOOK:
+            base = route.stale_update_id
+        if 0 < ids.seq <= self.seq or (not ids.seq and 1 < update_id <= base) or (not ids.seq and update_id == base):
+            self.second(copy, before, ids, payload, received_ns)
+        elif base >= 0 and update_id == base + 1 and self._continues(ids):
+            if route.state == STALE:
+                self.feed.come_alive(route, received_ns, "it speaks again")
+            self._publish(Held(copy, DELTA, ids, payload, received_ns))
+            self.drain()
+        elif route.nature is Nature.DELTAS and (base < 0 or update_id == 1):
+            # No snapshot on this socket: the first delta is the base, and so is a restart (dossier 4.3).
+            self._begin_anew(Held(copy, DELTA, ids, payload, received_ns))
+        elif update_id == 1 and base >= 1:
+            # The service restarted (dossier 5.1), and said so by a delta: its base is not ours.
+            self.feed.counters["held_back"] += 1
+            self._resync(copy, f"restarted: delta with u 1 after u {base}", None, received_ns)
+        else:
+            if ids.seq and update_id <= base:
+                # After all that was published, and counted lower: the venue counts anew since before this.
+                self.horizon = min(self.horizon, ids.seq)
+            self._hold(Held(copy, DELTA, ids, payload, received_ns))
+
+    def snapshot(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
+        """Take a snapshot: a line's first one, or one that the venue sent by itself."""
+        route = self.route
+        found = Held(copy, SNAPSHOT, ids, payload, received_ns, joins=not copy.joined)
+        if not route.live:
+            self._begin_anew(found)
+            return
+        copy.joined = copy.arrived = True
+        if ids.seq:
+            behind = ids.seq < self.seq or (ids.seq == self.seq and ids.u == route.update_id)
+            anew = not behind and ids.u <= route.update_id
+        else:
+            anew = ids.u == 1 and (payload != self.snapshot_payload or ids.u < before.u)
+            behind = not anew and ids.u <= route.update_id
+        if behind:
+            copy.lane.second_copies += 1
+            if found.joins:
+                self._compare_later(copy, ids, payload, received_ns)
+        elif anew and not (found.joins and ids.seq):
+            # The count fell back, or the venue mended the book in place (dossier 5.1): as sent.
+            self._rebase(found)
+        elif not found.joins and ids.u == route.update_id + 1 and self._continues(ids):
+            self._publish(found)
+            self.drain()
+        else:
+            if anew:
+                # The line joins after a restart that the others are still to bring.
+                self.horizon = min(self.horizon, ids.seq)
+            elif not found.joins:
+                self.held[ids.u] = found
+            if self.offer is None or self.offer.ids.seq < ids.seq or self.offer.ids.u < ids.u:
+                self.offer = found
+            self._wait()
+            self.expire(received_ns)
+
+    def _continues(self, ids: Ids) -> bool:
+        return not ids.seq or self.seq < ids.seq < self.horizon
+
+    def _begin_anew(self, found: Held) -> None:
+        """Take what may be the first record of a topic that is not live, or of one that has no snapshots."""
+        route, copy = self.route, found.copy
+        if not copy.asked:
+            # On its way before the unsubscription, or the refusal, took effect.
+            self.feed.counters["held_back" if route.state == RESYNCING else "unexpected"] += 1
+            return
+        copy.joined = copy.arrived = True
+        is_older = 0 < found.ids.seq < self.seq
+        if is_older and route.state in (RESYNCING, STALE) and copy is not self.asking:
+            copy.lane.second_copies += 1  # older than what strategies have: the line asked will do better
+            return
+        if not route.live:
+            self.come_alive(found.received_ns)
+        self._rebase(found)
+
+    def _publish(self, held: Held) -> None:
+        ids = held.ids
+        self.route.update_id = ids.u
+        self.seq = ids.seq or self.seq
+        self.first_ns[ids.u % REMEMBERED] = held.received_ns
+        if held.kind == SNAPSHOT:
+            self.snapshot_ids, self.snapshot_payload = ids, held.payload
+        held.copy.deliver(held.kind, held.payload, held.received_ns)
+
+    def _rebase(self, found: Held) -> None:
+        """Publish a record that needs none before it, and what was held for after it."""
+        self.horizon = NEVER
+        self.seq = found.ids.seq
+        self._publish(found)
+        restarted = found.ids.u == 1
+        old = [
+            held.ids.u
+            for held in self.held.values()
+            if (held.ids.seq <= self.seq if held.ids.seq else restarted or held.ids.u <= found.ids.u)
+        ]
+        for update_id in old:
+            del self.held[update_id]
+        self.feed.counters["held_back"] += len(old)
+        offer = self.offer
+        if offer is not None and (offer.ids.seq <= self.seq if offer.ids.seq else offer.ids.u <= found.ids.u):
+            self.offer = None
+        self.drain()
+
+    # Records that wait.
+
+    def _hold(self, held: Held) -> None:
+        there = self.held.get(held.ids.u)
+        if there is not None and there.ids.seq >= held.ids.seq:
+            held.copy.lane.second_copies += 1
+            return
+        self.held[held.ids.u] = held
+        self._wait()
+        if len(self.held) > HELD_LIMIT:
+            self._give_up(held.received_ns)
+
+    def _wait(self) -> None:
+        self.waiting = True
+        self.lines.pending.add(self)
+
+    def drain(self) -> None:
+        """Publish what was held for now."""
+        route = self.route
+        while route.live:
+            offer = self.offer
+            if offer is not None and offer.ids.u == route.update_id and offer.ids.seq < self.horizon:
+                self._meet(offer)
+                continue
+            held = self.held.get(route.update_id + 1)
+            if held is None or (held.ids.seq and held.ids.seq >= self.horizon):
+                break
+            del self.held[held.ids.u]
+            if self._continues(held.ids):
+                self._publish(held)
+            else:
+                self.feed.counters["held_back"] += 1
+        self.waiting = bool(self.held) or self.offer is not None
+
+    def _meet(self, offer: Held) -> None:
+        """The published book has come to where another line began."""
+        if offer.ids.seq > self.seq:
+            # The same count, and later: that line began after the venue had begun to count anew.
+            self.horizon = min(self.horizon, offer.ids.seq)
+            return
+        self.offer = None
+        if offer.joins and (reference := self._published(offer.received_ns)) is not None:
+            self._compare(offer.copy, offer.payload, reference, offer.received_ns)
+
+    def may_come(self) -> bool:
+        """Say whether a line is on its way to what is missing."""
+        waiting = [*self.held.values(), self.offer] if self.offer is not None else list(self.held.values())
+        first = min(waiting, key=lambda held: held.ids.seq or held.ids.u).ids
+        return any(
+            copy.carries and (copy.last.seq < first.seq if first.seq else copy.last.u < first.u) for copy in self.copies
+        )
+
+    def expire(self, now_ns: int) -> None:
+        """Give up waiting where nothing can come, or nothing has come in time."""
+        route = self.route
+        if route.live:
+            known = [
+                held.ids.u
+                for held in self.held.values()
+                if (held.ids.seq <= self.seq if held.ids.seq else held.ids.u <= route.update_id)
+            ]
+        else:
+            self.offer = None
+            known = []
+            if route.state != STALE:
+                known = [held.ids.u for held in self.held.values() if abs(now_ns - held.received_ns) > HOLD_NS]
+                self.feed.counters["held_back"] += len(known)
+        for update_id in known:
+            del self.held[update_id]
+        self.waiting = bool(self.held) or self.offer is not None
+        if not self.waiting:
+            self.lines.pending.discard(self)
+        elif route.live or route.state == STALE:
+            may_come = self.may_come()
+            since_ns = min(held.received_ns for held in (*self.held.values(), self.offer) if held is not None)
+            patience_ns = HOLD_NS if may_come else 0 if self.offer is not None else REORDER_NS
+            if abs(now_ns - since_ns) >= patience_ns:
+                self._give_up(now_ns)
+
+    def _give_up(self, now_ns: int) -> None:
+        """What is missing does not come: go on from a snapshot, the one at hand or a new one."""
+        route, offer = self.route, self.offer
+        last = route.stale_update_id if route.state == STALE else route.update_id
+        if last < 0:
+            # Too much for want of a snapshot that was asked for: what comes before it is of no use.
+            self.feed.counters["held_back"] += len(self.held)
+            self.held.clear()
+        elif offer is not None:
+            self.offer = None
+            self.held.pop(offer.ids.u, None)
+            self.feed.counters["gaps"] += 1
+            reason = f"gap on every line: u {last} was followed by a snapshot with u {offer.ids.u}"
+            hole = Hole(self.feed.known_ns(route), now_ns, max(offer.ids.u - last - 1, 0) or None)
+            self.feed.remark(route, reason, now_ns, hole)
+            self._rebase(offer)
+        else:
+            first = min(self.held.values(), key=lambda held: held.ids.seq or held.ids.u)
+            if first.ids.u > last:
+                self.feed.counters["gaps"] += 1
+                reason, lost = f"gap: u {last} was followed by u {first.ids.u}", first.ids.u - last - 1
+            else:
+                reason, lost = f"restarted: u {first.ids.u} came after u {last}", None
+            self._resync(first.copy, reason, lost, now_ns)
+
+    def _resync(self, copy: BookCopy, reason: str, lost: int | None, now_ns: int) -> None:
+        """Ask for a new snapshot on the line that is ahead."""
+        self.asking, self.tried = copy, None
+        hole = Hole(self.feed.known_ns(self.route), lost=lost)
+        self.feed.resync(self.route, reason, now_ns, copy.lane.clock_s(), hole)
+
+    # Do the lines carry the same book?
+
+    def _published(self, now_ns: int) -> bytes | None:
+        """Return the published book as a snapshot message."""
+        try:
+            return self.route.compose()
+        except ValueError as error:
+            self.feed.unfoldable(self.route, error, now_ns, self.copies[0].lane.clock_s())
+            return None
+
+    def _compare_later(self, copy: BookCopy, ids: Ids, payload: bytes, now_ns: int) -> None:
+        """A line joins behind the published book: it is compared when it has come to where that is now."""
+        reference = self._published(now_ns)
+        if reference is None:
+            return
+        image = new_image(self.route.topic)
+        copy.trial = Trial(image, ids.u, reference, self.route.update_id)
+        self._fold(copy, copy.trial, payload, now_ns)
+
+    def _follow(self, copy: BookCopy, trial: Trial, ids: Ids, payload: bytes, now_ns: int) -> None:
+        trial.frames += 1
+        trial.update_id += 1
+        if ids.u == trial.update_id and trial.frames <= COMPARED_FRAMES:
+            self._fold(copy, trial, payload, now_ns)
+        else:
+            self.give_up_comparing(copy)
+
+    def _fold(self, copy: BookCopy, trial: Trial, payload: bytes, now_ns: int) -> None:
+        try:
+            trial.image.fold(payload)
+            if trial.update_id == trial.goal:
+                copy.trial = None
+                self._compare(copy, trial.image.compose(), trial.reference, now_ns)
+        except ValueError as error:
+            copy.lane.strange("unparsed", f"{self.route.topic}: {error}", payload)
+            self.give_up_comparing(copy)
+
+    def give_up_comparing(self, copy: BookCopy) -> None:
+        """A line's book was not compared: its records, or those published, were not in step."""
+        if copy.trial is not None:
+            copy.trial = None
+            self.feed.counters["uncompared"] += 1
+
+    def _compare(self, copy: BookCopy, book: bytes, reference: bytes, now_ns: int) -> None:
+        ours, published = _decode_levels(book).data, _decode_levels(reference).data
+        if (ours.u, ours.seq) != (published.u, published.seq):
+            self.feed.counters["uncompared"] += 1  # of another count of the venue's
+        elif set(ours.b) == set(published.b) and set(ours.a) == set(published.a):
+            self.feed.counters["compared"] += 1
+        else:
+            reason = f"line {copy.lane.line} has another book at u {ours.u}"
+            copy.lane.strange("diverged", f"{self.route.topic}: {reason}", book)
+            self.lines.stand_by(self, copy, reason, now_ns)
+
+
+class _LevelData(msgspec.Struct, gc=False):
+    u: int
+    b: list[tuple[float, ...]]
+    a: list[tuple[float, ...]]
+    seq: int = 0
+
+
+class _Levels(msgspec.Struct, gc=False):
+    data: _LevelData
+
+
+_decode_levels: Final = msgspec.json.Decoder(_Levels, strict=False).decode
+"""Levels by number, however they are spelt."""

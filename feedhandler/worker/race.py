@@ -1,0 +1,487 @@
+"""Several lines carry the same topics, and the first copy of each record wins: what all such races share. Pure.
+
+A lane's copy of a topic is what one line knows of it; the topic's race is what the copies share, and it publishes under
+the one route that strategies follow. A line that is lost, late or gapped is nobody's business but the race's, as long
+as another one carries the topic. What "first" means, and what may follow what, depends on the topic's nature:
+`book_race`, `trade_race` and `standby` say so.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from feedhandler import wire
+from feedhandler.bybit.products import STATUS_TOPIC
+from feedhandler.wire import DOWN, LIVE, REJECTED, RESYNCING, STALE, SUBSCRIBING
+from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.route import Hole, Route
+
+if TYPE_CHECKING:
+    from feedhandler.worker.lines import Lines
+
+HOLD_NS: Final = 1_000_000_000
+"""How long records wait for what another line may still bring."""
+REORDER_NS: Final = 50_000_000
+"""How long they wait where no line is known to bring it: only a frame that was overtaken would still come."""
+HELD_LIMIT: Final = 1000
+"""Records that wait at once, by topic."""
+DEAD_RECORDS: Final = 20
+"""A copy is dead when the topic's other copies brought more than this in `DEAD_S` while its line was lively …"""
+DEAD_S: Final = 2.0
+DEAD_QUIET_RECORDS: Final = 2
+DEAD_QUIET_S: Final = 10.0
+"""… or at least two within this time, and it brought none."""
+LIVELY_NS: Final = 500_000_000
+"""A line that is silent for longer is not lively."""
+
+
+class Ids(msgspec.Struct, gc=False):
+    """What is read of a message's data where it is an object."""
+
+    u: int = 0
+    seq: int = 0
+
+
+class Item(msgspec.Struct, gc=False):
+    """What is read of each row where it is a list of objects."""
+
+    i: str = ""
+
+
+class Frame(msgspec.Struct, gc=False):
+    """What is read of a message."""
+
+    topic: str
+    data: Ids | list[Item]
+    type: str = ""
+
+
+class _AnyFrame(msgspec.Struct, gc=False):
+    topic: str
+    data: Ids | list[msgspec.Raw]
+    type: str = ""
+
+
+decode_frame: Final = msgspec.json.Decoder(Frame).decode
+_decode_any: Final = msgspec.json.Decoder(_AnyFrame).decode
+
+Take = Callable[[Any, bytes, int], None]
+"""frame, payload, received_ns."""
+
+
+class PairedLane(Lane):
+    """What one connection of a line carries, while other lines carry the same."""
+
+    __slots__ = (
+        "copies",
+        "lag_max_ns",
+        "lag_sum_ns",
+        "lags",
+        "lines",
+        "lively_since_s",
+        "second_copies",
+        "takes",
+        "wins",
+    )
+
+    def __init__(self, feed: Feed, line: int, clock_s: Callable[[], float], canary: str, lines: "Lines") -> None:
+        super().__init__(feed, line, clock_s, canary)
+        self.lines = lines
+        self.copies: dict[str, Copy] = {}
+        self.takes: dict[str, Take] = {}
+        """By topic, who takes its frames."""
+        self.wins = 0
+        """Records that this line brought first."""
+        self.second_copies = 0
+        """Records that another line had brought before."""
+        self.lags = 0
+        self.lag_sum_ns = 0
+        self.lag_max_ns = 0
+        """By how much they came later, where that is known."""
+        self.lively_since_s = 0.0
+
+    def on_payload(self, payload: bytes, received_ns: int) -> bool:
+        """Hand a data message to its topic's race; return False where it is none (control reply, close, garbage)."""
+        try:
+            frame = decode_frame(payload)
+            take = self.takes[frame.topic]
+        except (ValueError, KeyError, RecursionError) as error:
+            return self._otherwise(payload, received_ns, error)
+        self.frames += 1
+        self.last_ns = received_ns
+        take(frame, payload, received_ns)
+        return True
+
+    def _otherwise(self, payload: bytes, received_ns: int, error: Exception) -> bool:
+        """Rows that are no objects, or have numbers for ids, are still some topic's data."""
+        if isinstance(error, ValueError):
+            try:
+                frame = _decode_any(payload)
+                take = self.takes[frame.topic]
+            except (ValueError, KeyError, RecursionError) as other:
+                return self._not_ours(payload, received_ns, other)
+            self.frames += 1
+            self.last_ns = received_ns
+            take(frame, payload, received_ns)
+            return True
+        return self._not_ours(payload, received_ns, error)
+
+    def keep(self, route: Route, kind: int, payload: bytes, received_ns: int) -> None:
+        """Keep what a late joiner will need."""
+        self._keep(route, kind, payload, received_ns)
+
+    def lagged(self, lag_ns: int) -> None:
+        """Note by how much this line's copy of a record came after the first one."""
+        self.lags += 1
+        self.lag_sum_ns += lag_ns
+        self.lag_max_ns = max(self.lag_max_ns, lag_ns)
+
+    def fold(self, route: Route, now_ns: int) -> None:
+        """Fold what was kept."""
+        self._fold(route, now_ns)
+
+    # Topics come and go, for all lines at once.
+
+    def add(self, route: Route) -> None:
+        """Take a topic up, on every line."""
+        self.lines.add(route)
+
+    def remove(self, topic: str) -> None:
+        """Carry a topic no more, on every line."""
+        self.lines.remove(topic)
+
+    def released(self) -> None:
+        """Topics have gone, on every line."""
+        for lane in self.lines.lanes:
+            Lane.released(lane)
+
+    def resyncs_due(self, now_s: float) -> list[str]:
+        """Return the topics to unsubscribe and subscribe now, on this line."""
+        return [topic for topic, copy in self.copies.items() if copy.race.takes_due(copy, now_s)]
+
+    # What happens to the connection.
+
+    def has_data(self, topic: str) -> bool:
+        """Say whether data of a topic came on the present connection, acknowledged or not."""
+        copy = self.copies.get(topic)
+        return copy is not None and copy.arrived
+
+    def opened(self, now_ns: int) -> None:
+        """The connection is open; every topic will be asked for."""
+        self.up = True
+        self.last_ns = self._quiet_since_ns = now_ns
+        self.promised_ns = 0
+        for copy in self.copies.values():
+            copy.race.opened(now_ns)
+
+    def asked(self, names: list[str]) -> None:
+        """The subscribe request of these topics is out."""
+        for topic in names:
+            if copy := self.copies.get(topic):
+                copy.asked = True
+                copy.route.asked_s = self.clock_s()
+
+    def acknowledged(self, names: list[str], now_ns: int) -> None:
+        """These topics are subscribed on this line."""
+        super().acknowledged([topic for topic in names if topic not in self.copies], now_ns)
+        for topic in names:
+            if copy := self.copies.get(topic):
+                if topic.startswith("orderbook.1.") and not self.promised_ns:
+                    self.promised_ns = now_ns
+                copy.refused = ""
+                copy.acknowledged_ns = now_ns
+                copy.race.acknowledged(copy, now_ns)
+
+    def refused(self, topic: str, text: str, now_ns: int) -> None:
+        """The venue refuses a topic on this line; the text is its own."""
+        copy = self.copies.get(topic)
+        if copy is None:
+            super().refused(topic, text, now_ns)
+        else:
+            copy.forget()
+            copy.refused = text
+            copy.race.without(copy, text, now_ns)
+
+    def mute(self, now_ns: int) -> str:
+        """Say that nobody may take this connection's silence for a quiet market; return the reason."""
+        reason = f"mute: nothing came on its connection for {(now_ns - self.last_ns) / 1e9:.1f} s"
+        self._cadence.suspected()
+        for copy in self.copies.values():
+            copy.race.muted(copy, reason, now_ns)
+        return reason
+
+    def closed(self, reason: str, now_ns: int) -> None:
+        """The connection is gone, or could not be opened. What the venue refused stays refused."""
+        self.up = False
+        for copy in self.copies.values():
+            copy.forget()
+            copy.race.without(copy, reason, now_ns)
+
+
+class Copy:
+    """What one line knows of one topic."""
+
+    __slots__ = (
+        "_others",
+        "_patience",
+        "_seen",
+        "_silent_since_s",
+        "acknowledged_ns",
+        "arrived",
+        "asked",
+        "composed_head",
+        "due_s",
+        "heads",
+        "joined",
+        "lane",
+        "publish",
+        "race",
+        "records",
+        "refused",
+        "route",
+    )
+
+    race: "Race"
+
+    def __init__(self, lane: PairedLane, race: "Race") -> None:
+        self.lane = lane
+        self.race = race
+        self.route = route = race.route
+        feed = race.feed
+        self.publish = feed.publish
+        kinds = [route.kind if route.journal is None else kind for kind in range(wire.UPDATE + 1)]
+        self.heads = tuple(wire.head(route.prefix, kind, feed.flags, lane.line, route.epoch) for kind in kinds)
+        """What a message begins with, by kind; see `Route.heads`."""
+        kind = wire.UPDATE if route.journal is None else wire.SNAPSHOT
+        self.composed_head = wire.head(route.prefix, kind, feed.flags | wire.COMPOSED, lane.line, route.epoch)
+        """The same for what we rebuilt: some trades of a message, or a whole state."""
+        self.asked = False
+        """A subscribe request is out or answered on the present connection: records that come are meant."""
+        self.acknowledged_ns = 0
+        self.arrived = False
+        """Data came on the present connection."""
+        self.joined = False
+        """It carries the topic: what comes now continues what came before."""
+        self.refused = ""
+        """The venue's text while it refuses the topic on this line."""
+        self.records = 0
+        """Records that came, whatever became of them."""
+        self.due_s: float | None = None
+        """When this line alone is to subscribe anew."""
+        self._seen = 0
+        self._others = 0
+        self._silent_since_s = 0.0
+        self._patience = 0
+
+    def take(self, frame: Any, payload: bytes, received_ns: int) -> None:
+        """Take a record of this line."""
+        raise NotImplementedError
+
+    @property
+    def usable(self) -> bool:
+        """The venue can be asked for the topic on this line."""
+        return self.lane.up and not self.refused
+
+    @property
+    def carries(self) -> bool:
+        """Nothing would be missed if this were the only line."""
+        return self.joined and self.lane.up
+
+    def forget(self) -> None:
+        """Its subscription is gone, and what it knew by it."""
+        self.asked = self.joined = self.arrived = False
+        self.acknowledged_ns = 0
+        self.due_s = None
+
+    def deliver(self, kind: int, payload: bytes, received_ns: int) -> None:
+        """Publish a record under the topic's next number, as this line's."""
+        self._send(self.heads[kind], kind, payload, received_ns)
+
+    def deliver_composed(self, kind: int, payload: bytes, received_ns: int) -> None:
+        """Publish what we rebuilt of this line's records."""
+        self._send(self.composed_head, kind, payload, received_ns)
+
+    def _send(self, head: bytes, kind: int, payload: bytes, received_ns: int) -> None:
+        self.lane.wins += 1
+        route = self.route
+        route.sequence += 1
+        self.publish(head, route.sequence, received_ns, payload)
+        self.lane.keep(route, kind, payload, received_ns)
+
+    def silence(self, others: int, now_s: float) -> tuple[int, float]:
+        """Return how many records the other copies have had (``others``: so far) since this one's last, and for how long."""
+        if self.records != self._seen or others == self._others or not (self.asked and self.lane.up):
+            self._seen, self._others, self._silent_since_s = self.records, others, now_s
+        return others - self._others, now_s - self._silent_since_s
+
+    def is_dead(self, missed: int, silent_s: float, now_s: float) -> bool:
+        """Judge by `silence` whether the subscription brings nothing any more; a doubt that proves wrong costs patience."""
+        lively_s = now_s - self.lane.lively_since_s
+        patience_s = silent_s / (1 << self._patience)
+        if not (missed >= DEAD_QUIET_RECORDS and patience_s >= DEAD_QUIET_S) and not (
+            missed > DEAD_RECORDS and min(patience_s, lively_s) >= DEAD_S
+        ):
+            return False
+        self._patience = min(self._patience + 1, 6)
+        return True
+
+    def begin_anew(self, now_s: float) -> None:
+        """Take no silence so far for the venue's: it may be our own."""
+        self._silent_since_s = now_s
+
+
+class Race:
+    """What the copies of one topic share. Subclasses say what may follow what."""
+
+    __slots__ = ("asking", "copies", "feed", "lines", "reason", "route", "tried")
+
+    copies: Sequence[Copy]
+
+    def __init__(self, lines: "Lines", route: Route) -> None:
+        self.lines = lines
+        self.feed = lines.feed
+        self.route = route
+        self.reason = ""
+        """What is to be said of the topic while it is live."""
+        self.asking: Copy | None = None
+        """Whose line a new snapshot is, or was last, asked for on."""
+        self.tried: Copy | None = None
+        """Whose line was asked since the topic was last alive."""
+
+    def copy(self, lane: PairedLane) -> Copy:
+        """Return the copy of a lane."""
+        return next(copy for copy in self.copies if copy.lane is lane)
+
+    @property
+    def carried(self) -> bool:
+        """Some line carries the topic."""
+        return any(copy.carries for copy in self.copies)
+
+    def _carried_beside(self, copy: Copy) -> bool:
+        return any(other.carries for other in self.copies if other is not copy)
+
+    # What happens to the connections.
+
+    def opened(self, now_ns: int) -> None:
+        """A line's connection is open."""
+        if self.route.state == DOWN:
+            self.feed.enter(self.route, SUBSCRIBING, "connected", now_ns)
+            self._refused_everywhere(now_ns)
+        self.feed.restate(self.route)
+
+    def _refused_everywhere(self, now_ns: int) -> bool:
+        """Where the venue refuses the topic on every line that is up, say so."""
+        texts = [copy.refused for copy in self.copies if copy.lane.up]
+        if not texts or not all(texts):
+            return False
+        self.route.due_s = None
+        self.feed.enter(self.route, REJECTED, texts[0], now_ns)
+        return True
+
+    def acknowledged(self, copy: Copy, now_ns: int) -> None:
+        """A line has subscribed to the topic."""
+        if self.route.state == REJECTED:
+            self.feed.enter(self.route, SUBSCRIBING, "accepted at last", now_ns)
+        if self.live_when_acknowledged:
+            copy.joined = True
+            if self.route.state in (SUBSCRIBING, RESYNCING, STALE):
+                self.come_alive(now_ns)
+
+    @property
+    def live_when_acknowledged(self) -> bool:
+        """No first record is waited for: the topic has no state, or may not be heard of for months."""
+        return self.route.journal is None or self.route.topic == STATUS_TOPIC
+
+    def come_alive(self, now_ns: int) -> None:
+        """Bring the topic to ``live``; the next record is published."""
+        self.tried = None
+        if self.route.state == REJECTED:
+            self.feed.enter(self.route, SUBSCRIBING, "accepted at last", now_ns)
+        self.feed.come_alive(self.route, now_ns, self.reason)
+
+    def without(self, copy: Copy, reason: str, now_ns: int) -> None:
+        """A line carries the topic no more (``copy`` has forgotten it). Nobody need know while another one does."""
+        route = self.route
+        if self.carried or self.replace(copy, now_ns):
+            if route.state == RESYNCING and self.asking is copy:
+                route.due_s = copy.lane.clock_s()  # on another line
+            self.left(copy, now_ns)
+            self.feed.restate(route)
+            return
+        self.left(copy, now_ns)
+        if route.state in (LIVE, STALE) and (route.hole is None or route.hole.to_ns is not None):
+            # Everything up to the last message of the connection is known to have been delivered.
+            route.hole = Hole(max(copy.lane.last_ns, route.heard_ns))
+        if route.state != REJECTED and not self._refused_everywhere(now_ns):
+            other = next((other for other in self.copies if other.usable), None)
+            if other is None or route.state != SUBSCRIBING:
+                route.due_s = None
+                self.feed.enter(route, DOWN, reason, now_ns)
+            if other is not None and route.state == DOWN:
+                self.feed.enter(route, SUBSCRIBING, f"line {other.lane.line} is subscribing", now_ns)
+        self.feed.restate(route)
+
+    def muted(self, copy: Copy, reason: str, now_ns: int) -> None:
+        """A line's connection is open and brings nothing."""
+        copy.forget()
+        route = self.route
+        if self.carried or self.replace(copy, now_ns):
+            self.left(copy, now_ns)
+        elif route.live:
+            route.hole = Hole(max(copy.lane.last_ns, route.heard_ns))
+            self.feed.enter(route, STALE, reason, now_ns)
+
+    def replace(self, lost: Copy, now_ns: int) -> bool:  # noqa: ARG002 - for subclasses
+        """Have a copy that has not joined carry the topic from now on; return False where there is none that could."""
+        return False
+
+    def left(self, copy: Copy, now_ns: int) -> None:
+        """A copy does not carry the topic any more; say in a subclass what follows from it."""
+
+    # Resyncs.
+
+    def takes_due(self, copy: Copy, now_s: float) -> bool:
+        """Say whether this copy's line is to subscribe anew now; said once."""
+        route = self.route
+        if route.due_s is not None and now_s >= route.due_s and self._chosen() is copy:
+            # The venue owes a snapshot from when it is asked: the unsubscription before that may take its time.
+            route.due_s, route.asked_s = None, float("inf")
+            self.asking = self.tried = copy
+        elif copy.due_s is None or now_s < copy.due_s or not self._carried_beside(copy):
+            return False  # it may be dead, but not while it is the only one
+        else:
+            self.feed.counters["line_resyncs"] += 1
+        asked = copy.asked
+        copy.forget()
+        # A topic that is only suspected may still speak.
+        copy.asked = asked and route.state == STALE
+        return True
+
+    def _chosen(self) -> Copy | None:
+        """The line to ask for a new snapshot: the one that is ahead; another one when it was asked in vain."""
+        usable = [copy for copy in self.copies if copy.usable]
+        if self.asking in usable and self.asking is not self.tried:
+            return self.asking
+        return next((copy for copy in usable if copy is not self.tried), usable[0] if usable else None)
+
+    # Time.
+
+    def expire(self, now_ns: int) -> None:
+        """Look after records that wait."""
+
+    def judge(self, now_ns: int, now_s: float) -> None:
+        """Subscribe a copy anew that brings nothing while the others do."""
+        if not self.route.live:
+            return
+        total = sum(copy.records for copy in self.copies)
+        for copy in self.copies:
+            missed, silent_s = copy.silence(total - copy.records, now_s)
+            if missed:
+                self.silent(copy, missed, silent_s, now_ns, now_s)
+
+    def silent(self, copy: Copy, missed: int, silent_s: float, now_ns: int, now_s: float) -> None:  # noqa: ARG002 - for subclasses
+        """Others have brought ``missed`` records since this copy's last, for ``silent_s``."""
+        if copy.due_s is None and copy.is_dead(missed, silent_s, now_s):
+            copy.due_s = now_s
+            self.lines.news.append(f"{self.route.topic} is dead on line {copy.lane.line}: subscribed anew there")

@@ -1,0 +1,195 @@
+"""Several lines against a model of the venue: whatever happens to a line, strategies see one stream.
+
+Each case is a short life of one topic from a seed: the venue pushes records, the lines deliver them late, twice, in the
+wrong order, not at all, or lose their connection. What was published is held against what the venue sent.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from feedhandler import wire
+from support.lines import BOOK, FULL_BOOK, LEVEL_1, LIQUIDATIONS, MS, TICKER, TRADES, Wire, World
+
+CASES: Final = 1500
+"""Of each kind."""
+
+
+def warm_up(world: World) -> None:
+    """Connect both lines, and wait until both carry the topic."""
+    for one in world.wires:
+        one.delay_ns = world.chance.choice((1, 3, 20, 60)) * MS
+        world.at(world.chance.randrange(80) * MS, one.connect)
+    pushing(world, 0, 500)
+    while not all(copy.carries for copy in world.lines.races[world.topic].copies):
+        pushing(world, 0, 100)
+
+
+def pushing(world: World, events: float, for_ms: int, names: tuple[str, ...] = ("restart", "snapshot", "fall back")) -> None:
+    """Have the venue push records for a time; ``events`` is how likely one of them is something special."""
+    chance = world.chance
+    end_ns = world.now_ns + for_ms * MS
+    while world.now_ns < end_ns:
+        world.run(chance.randrange(5, 60) * MS)
+        world.emit(chance.choice(names) if chance.random() < events else "")
+
+
+def disturb(world: World, one: Wire, faults: tuple[str, ...], until_ns: int) -> None:
+    """Let faults happen to a line, again and again."""
+    chance = world.chance
+
+    def strike() -> None:
+        if world.now_ns > until_ns:
+            return
+        fault = chance.choice(faults)
+        if not one.open:
+            one.connect()
+        elif fault == "cut":
+            one.cut()
+        elif fault == "skip":
+            one.skip = chance.randrange(1, 4)
+        elif fault == "repeat":
+            one.repeat = True
+        elif fault == "swap":
+            one.swap = True
+        elif fault == "slow":
+            one.delay_ns = chance.choice((1, 10, 100, 300)) * MS
+        elif fault == "stall":
+            one.delay_ns = chance.choice((800, 1500, 2500)) * MS
+        elif fault == "forget":
+            one.mute_topic = True
+        world.at(chance.randrange(20, 400) * MS, strike)
+
+    world.at(chance.randrange(100) * MS, strike)
+
+
+def settle(world: World) -> None:
+    """Have all lines whole again, and everything arrive."""
+    for one in world.wires:
+        one.delay_ns = min(one.delay_ns, 100 * MS)
+        one.skip, one.swap, one.repeat = 0, False, False
+        if one.mute_topic:
+            one.cut()
+        if not one.open:
+            one.connect()
+    pushing(world, 0, 600)
+    world.run(6000 * MS)
+    pushing(world, 0, 400)
+    world.run(1500 * MS)
+
+
+class BookStrategy:
+    """Follows the published book, and checks it against the venue's at every record."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.sequence = 0
+        self.live = False
+        self.bids: dict[str, str] | None = None
+        self.asks: dict[str, str] = {}
+        self.update_id = self.seq = -1
+        self.told_lost = False
+        self.seqs: list[int] = []
+
+    def follow(self) -> "BookStrategy":
+        for record in self.world.published:
+            if record.flags & (wire.REPEATED | wire.IMAGE):
+                assert record.sequence == self.sequence
+                continue
+            assert record.sequence == self.sequence + 1, "numbers are contiguous"
+            self.sequence = record.sequence
+            if record.kind == wire.STATUS:
+                self._status(json.loads(record.payload))
+            else:
+                self._record(record)
+        return self
+
+    def _status(self, status: dict[str, Any]) -> None:
+        self.live = status["state"] == "live"
+        if not self.live:
+            self.bids = None
+            if status["state"] == "down":
+                self.seq = -1
+        self.told_lost = "blind_from_ns" in status
+
+    def _record(self, record: wire.Record) -> None:
+        assert self.live, "data only while live"
+        assert record.line < len(self.world.wires)
+        message = json.loads(record.payload)
+        data = message["data"]
+        assert data["seq"] > self.seq or (self.bids is None and data["seq"] >= self.seq), "nothing older, nothing twice"
+        if record.kind == wire.SNAPSHOT:
+            if self.bids is not None and data["u"] > self.update_id + 1:
+                assert self.told_lost, "a jump ahead is told"
+            self.bids, self.asks = {}, {}
+        else:
+            assert self.bids is not None, "a snapshot first"
+            assert data["u"] == self.update_id + 1, "no gap in a live book"
+        for side, levels in ((self.bids, data["b"]), (self.asks, data["a"])):
+            for price, size in levels:
+                if size == "0":
+                    side.pop(price, None)
+                else:
+                    side[price] = size
+        self.update_id, self.seq = data["u"], data["seq"]
+        self.seqs.append(self.seq)
+        assert (self.update_id, self.bids, self.asks) == self.world.venue.truth[self.seq][:3]
+
+
+def each_case(kind: str, check: Callable[[int], None], cases: int = CASES) -> None:
+    for number in range(cases):
+        seed = random.Random(f"{kind} {number}").randrange(1 << 32)
+        try:
+            check(seed)
+        except Exception as error:
+            raise AssertionError(f"case {number}, seed {seed}: {type(error).__name__}: {error}") from error
+
+
+LINE_FAULTS: Final = ("cut", "skip", "repeat", "swap", "slow", "stall", "forget")
+
+
+def quiet_book_case(seed: int) -> None:
+    world = World(BOOK, seed)
+    warm_up(world)
+    before = len(world.statuses)
+    broken, whole = world.chance.sample(world.wires, 2)
+    whole.delay_ns = world.chance.choice((1, 20, 100, 300)) * MS
+    disturb(world, broken, LINE_FAULTS, world.now_ns + 1200 * MS)
+    pushing(world, 0.04, 1200, ("snapshot", "restart"))
+    settle(world)
+    strategy = BookStrategy(world).follow()
+    assert len(world.statuses) == before, "nobody hears of a line's faults while another one is whole"
+    truth = world.venue.truth
+    order = world.venue.order[world.venue.order.index(strategy.seqs[0]) :]
+    missing = [seq for seq in order if seq not in set(strategy.seqs)]
+    for seq in missing:
+        # A restart is told as soon as one line sees it, also where that line has missed the end before it.
+        after = order[order.index(seq) + 1 :]
+        restart = next(other for other in after if truth[other][0] == 1)
+        assert all(other in missing for other in after[: after.index(restart)]), "nothing is lost within an era"
+    assert strategy.seqs[-1] == order[-1]
+
+
+def test_a_book_is_whole_while_one_line_is() -> None:
+    """Cut, late, gapped, repeated, reordered or forgotten: with another line whole, no status, no gap, no repeat."""
+    each_case("quiet book", quiet_book_case)
+
+
+def wild_book_case(seed: int, topic: str = BOOK) -> None:
+    world = World(topic, seed)
+    warm_up(world)
+    for one in world.wires:
+        disturb(world, one, LINE_FAULTS, world.now_ns + 1500 * MS)
+    pushing(world, 0.05, 1500)
+    settle(world)
+    strategy = BookStrategy(world).follow()
+    assert strategy.live
+    assert strategy.seqs[-1] == world.venue.order[-1]
+
+
+def test_a_live_book_is_the_venues_whatever_the_lines_do() -> None:
+    """With faults on both lines: each live record makes the venue's book of that update; at last all is well again."""
+    each_case("wild book", wild_book_case)
