@@ -26,7 +26,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_at_once_and_quietly(number: int) -> None:
     """Ctrl-C and SIGTERM: exit 0, no traceback, also with clients connected."""
-    simulator = Simulator()
+    simulator = Simulator(ends_with_us=False)
     client = RawClient(simulator.port)
     client.subscribe("orderbook.50.BTCUSDT")
     begin_s = time.monotonic()

@@ -168,18 +168,27 @@ def is_acknowledgement(message: dict[str, Any]) -> bool:
 class Simulator:
     """Runs ``python -m feedhandler.sim``; use as a context manager, or `stop` it."""
 
-    def __init__(self, *options: str) -> None:
-        """Start it with further ``options`` and wait until it listens."""
+    def __init__(self, *options: str, ends_with_us: bool = True) -> None:
+        """Start it with further ``options`` and wait until it listens.
+
+        It ends when the tests do, however they do; then it leaves Ctrl-C to us.
+        """
+        bound = ("--parent-pid", str(os.getpid())) if ends_with_us else ()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "feedhandler.sim", "--port", "0", *options],
+            [sys.executable, "-m", "feedhandler.sim", "--port", "0", *bound, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
-        self.announcement = self._first_line()
-        self.port = int(self.announcement.partition("ws://127.0.0.1:")[2].partition("/")[0])
+        try:
+            self.announcement = self._first_line()
+            self.port = int(self.announcement.partition("ws://127.0.0.1:")[2].partition("/")[0])
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
         self.url = f"ws://127.0.0.1:{self.port}"
         """Without path; `url_of` has one."""
 
@@ -266,6 +275,5 @@ class Simulator:
         line = self.process.stdout.readline() if ready else ""
         if not line:
             self.process.kill()
-            _, errors = self.process.communicate()
-            raise AssertionError(f"the simulator did not start: {errors}")
+            raise AssertionError(f"the simulator did not start: {self.process.communicate()[1]}")
         return line
