@@ -1,0 +1,883 @@
+"""One WebSocket to the venue, against real servers on this machine: what brings it up, what ends it, what it says."""
+
+import asyncio
+import base64
+import hashlib
+import logging
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import picows
+import pytest
+import uvloop
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+from support.lane import Rig, delta, snapshot, status, trade
+
+from feedhandler import wire
+from feedhandler.bybit.products import PRODUCTS
+from feedhandler.config.model import Connection as Settings
+from feedhandler.worker import connection as module
+from feedhandler.worker.connection import Backoff, Connection
+from feedhandler.worker.session import Session
+
+BOOK, TRADES, BAD = "orderbook.50.BTCUSDT", "publicTrade.BTCUSDT", "orderbook.50.NOPEUSDT"
+PATIENCE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("picows").setLevel(logging.CRITICAL)
+
+
+async def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until something is true and return it."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s, f"not within {PATIENCE_S:g} s: {what}"
+        await asyncio.sleep(0.002)
+    return found
+
+
+class Peer(WSListener):
+    """The venue's end of one connection: answers pings and subscriptions, unless told to be silent."""
+
+    def __init__(self, venue: "Venue") -> None:
+        super().__init__()
+        self.venue = venue
+        self.transport: WSTransport | None = None
+        self.requests: list[dict[str, Any]] = []
+        self.control: list[tuple[WSMsgType, bytes]] = []
+        self.gone = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        self.venue.peers.append(self)
+        self.venue.times_s.append(time.monotonic())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.TEXT:
+            self.control.append((frame.msg_type, frame.get_payload_as_bytes()))
+            if frame.msg_type == WSMsgType.CLOSE and self.venue.answers_close:
+                transport.send_close(WSCloseCode.OK)
+                transport.disconnect()
+            return
+        request = msgspec.json.decode(frame.get_payload_as_bytes())
+        self.requests.append(request)
+        if request["op"] == "ping" and self.venue.answers_pings:
+            self.send({"success": True, "ret_msg": "pong", "conn_id": "c", "op": "ping"})
+        elif request["op"] != "ping" and self.venue.answers_requests:
+            bad = BAD in request["args"]
+            text = f"error:handler not found,topic:{BAD}" if bad else ""
+            self.send({"success": not bad, "ret_msg": text, "req_id": request["req_id"], "op": request["op"]})
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        del transport
+        self.gone = True
+
+    def send(self, message: bytes | dict[str, Any], kind: WSMsgType = WSMsgType.TEXT, *, fin: bool = True) -> None:
+        assert self.transport is not None
+        payload = message if isinstance(message, bytes) else msgspec.json.encode(message)
+        self.transport.send(kind, payload, fin=fin)
+
+    def subscribed(self) -> bool:
+        return any(request["op"] == "subscribe" for request in self.requests)
+
+    def reset(self) -> None:
+        """Drop the connection without a word: a TCP reset."""
+        assert self.transport is not None
+        raw = self.transport.underlying_transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.disconnect(False)
+
+
+class Venue:
+    """A WebSocket server on loopback."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self.times_s: list[float] = []
+        """When each connection came up."""
+        self.refusals: list[picows.WSUpgradeResponse] = []
+        """HTTP answers to the next upgrades."""
+        self.refused_s: list[float] = []
+        self.answers_pings = self.answers_requests = self.answers_close = True
+        self.url = ""
+
+    def upgrade(self, request: WSUpgradeRequest) -> Any:
+        del request
+        if self.refusals:
+            self.refused_s.append(time.monotonic())
+            return picows.WSUpgradeResponseWithListener(self.refusals.pop(0), None)
+        return Peer(self)
+
+    async def peer(self, number: int = 0) -> Peer:
+        """Return the connection of that number, once it is up."""
+        await until(lambda: len(self.peers) > number, f"connection {number}")
+        return self.peers[number]
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Venue]:
+    venue = Venue()
+    server = await picows.ws_create_server(venue.upgrade, "127.0.0.1", 0, enable_auto_ping=False)
+    venue.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v5/public/linear"
+    try:
+        yield venue
+    finally:
+        server.close()
+        for peer in venue.peers:
+            if peer.transport is not None and not peer.gone:
+                peer.transport.disconnect(False)
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def raw_server(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A TCP server that answers the upgrade as ``handle`` likes; yields its URL."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await handle(reader, writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def connecting(
+    url: str, *topics: str, rig: Rig | None = None, **settings: Any
+) -> AsyncIterator[tuple[Connection, Rig]]:
+    """A connection that wants ``topics``, and what comes out of it. Retries are quick unless said otherwise."""
+    rig = rig or Rig()
+    quick = {"reconnect_base_s": 0.02, "reconnect_cap_s": 0.1, "connect_timeout_s": 5.0}
+    permit = settings.pop("permit", None)
+    chosen = Settings(**(quick | settings))
+    rig.lane.clock_s = asyncio.get_running_loop().time
+    session = Session(
+        PRODUCTS["linear"],
+        ping_interval_s=chosen.ping_interval_s,
+        pong_timeout_s=chosen.pong_timeout_s,
+        has_data=rig.lane.has_data,
+    )
+    rig.carry(*topics)
+    session.want(topics)
+    connection = Connection("linear/0", url, chosen, session, rig.lane, permit)
+    try:
+        yield connection, rig
+    finally:
+        await connection.close()
+
+
+def reasons(rig: Rig, topic: str = BOOK) -> list[str]:
+    """Why a topic was down, each time."""
+    told = [status(one) for one in rig.records if one.kind == wire.STATUS and one.subject.endswith(topic)]
+    return [one.reason for one in told if one.state == "down"]
+
+
+def data(rig: Rig) -> list[bytes]:
+    return [one.payload for one in rig.records if one.kind != wire.STATUS]
+
+
+# Backoff.
+
+
+def test_first_retry_is_immediate_and_the_others_double_up_to_the_cap() -> None:
+    """base * 2^n, of which half is jitter."""
+    for jitter, share in ((0.0, 0.5), (1.0, 1.0)):
+        backoff = Backoff(0.5, 30, lambda jitter=jitter: jitter)  # type: ignore[misc]
+        pauses = [backoff.next_s() for _ in range(9)]
+        assert pauses == [0, *(share * pause for pause in (0.5, 1, 2, 4, 8, 16, 30, 30))]
+
+
+def test_jitter_is_chance() -> None:
+    """Two connections do not dial in step."""
+    one, other = Backoff(0.5, 30), Backoff(0.5, 30)
+    assert [one.next_s() for _ in range(5)] != [other.next_s() for _ in range(5)]
+
+
+def test_reset_starts_over() -> None:
+    """After data has flowed the next retry is immediate again."""
+    backoff = Backoff(0.5, 30)
+    for _ in range(5):
+        backoff.next_s()
+    backoff.reset()
+    assert backoff.next_s() == 0
+
+
+def test_backoff_has_no_end() -> None:
+    """However long the venue is away, there is a next pause."""
+    backoff = Backoff(0.5, 30, lambda: 1.0)
+    assert {backoff.next_s() for _ in range(5000)} >= {30.0}
+    refused = Backoff(0.5, 30, lambda: 0.0)
+    assert [refused.next_s(5) for _ in range(5000)][-1] == module.REFUSED_CAP_S
+
+
+def test_refusal_waits_from_the_first_retry_on() -> None:
+    """No immediate retry after too many connections; the pauses double from what was asked for, jitter on top."""
+    backoff = Backoff(0.5, 30, lambda: 0.25)
+    assert [backoff.next_s(5) for _ in range(7)] == [5.25, 10.25, 20.25, 40.25, 80.25, 120.25, 120.25]
+    assert Backoff(0.5, 30, lambda: 0.0).next_s(600) == 600
+
+
+# Coming up.
+
+
+def test_connection_subscribes_and_delivers() -> None:
+    """Request, acknowledgement, data: status and records come out, stamped with the time of reception."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK, TRADES) as (connection, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            assert {"op": "ping"} in peer.requests
+            before_ns = time.time_ns()
+            for payload in (snapshot(BOOK, 5), delta(BOOK, 6), trade(TRADES)):
+                peer.send(payload)
+            await until(lambda: len(data(rig)) == 3, "data")
+            assert data(rig) == [snapshot(BOOK, 5), delta(BOOK, 6), trade(TRADES)]
+            assert all(before_ns <= one.received_ns <= time.time_ns() for one in rig.records[-3:])
+            assert connection.news == ["connected"]
+            assert rig.lane.up
+
+    uvloop.run(scene())
+
+
+def test_refused_topic_is_news_and_the_others_go_on() -> None:
+    """The venue's text reaches status and log."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK, BAD) as (connection, rig):
+            await until(lambda: rig.state(BAD) == "rejected", "rejection")
+            text = f"error:handler not found,topic:{BAD}"
+            assert rig.route(BAD).reason == text
+            assert f"refused {BAD}: {text}" in connection.news
+            (await venue.peer()).send(snapshot(BOOK, 5))
+            await until(lambda: rig.state(BOOK) == "live", "data")
+
+    uvloop.run(scene())
+
+
+def test_dial_waits_for_its_permit() -> None:
+    """The venue's connection budget is shared: nothing is dialled before, and what is remarkable is news."""
+
+    async def scene() -> None:
+        granted = asyncio.Event()
+        asked: list[str] = []
+
+        async def permit(name: str) -> str:
+            asked.append(name)
+            await granted.wait()
+            return "waited for the budget"
+
+        async with serving() as venue, connecting(venue.url, BOOK, permit=permit) as (connection, _):
+            await until(lambda: asked, "asking")
+            await asyncio.sleep(0.05)
+            assert venue.peers == []
+            granted.set()
+            await venue.peer()
+            await until(lambda: len(connection.news) == 2, "news")
+            assert connection.news == ["waited for the budget", "connected"]
+            assert asked == ["linear/0"]
+
+    uvloop.run(scene())
+
+
+# Not coming up.
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def test_refused_tcp_connection_is_told_with_its_reason() -> None:
+    """In the system's words."""
+
+    async def scene() -> None:
+        async with connecting(f"ws://127.0.0.1:{free_port()}/", BOOK) as (connection, rig):
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig) == ["cannot connect: Connection refused"]
+            assert connection.news[0] == "attempt failed: cannot connect: Connection refused"
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("code", [403, 404, 429, 502])
+def test_http_status_of_a_refusal_is_in_the_reason(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """403 and 429 are how the venue says too many connections (dossier 2.4)."""
+    monkeypatch.setattr(module, "REFUSED_LEAST_S", 0.01)
+
+    async def scene() -> None:
+        async with serving() as venue:
+            venue.refusals = [picows.WSUpgradeResponse.create_error_response(code, b"no")]
+            async with connecting(venue.url, BOOK) as (_, rig):
+                await until(lambda: reasons(rig), "down")
+                assert reasons(rig) == [f"refused: HTTP {code}"]
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "pause_s"), [(429, {"Retry-After": "1"}, 1.0), (403, {}, 0.3), (502, {}, 0.0)]
+)
+def test_too_many_connections_are_answered_with_patience(
+    code: int, headers: dict[str, str], pause_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least what Retry-After asks for; other refusals are retried like a lost connection."""
+    monkeypatch.setattr(module, "REFUSED_LEAST_S", 0.3)
+
+    async def scene() -> None:
+        async with serving() as venue:
+            venue.refusals = [picows.WSUpgradeResponse.create_error_response(code, b"no", headers)]
+            async with connecting(venue.url, BOOK) as (connection, _):
+                connection._backoff._jitter = lambda: 0.0
+                await venue.peer()
+                waited_s = venue.times_s[0] - venue.refused_s[0]
+                assert pause_s <= waited_s < pause_s + 0.29
+
+    uvloop.run(scene())
+
+
+def test_server_that_speaks_no_websocket_is_told() -> None:
+    """Garbage instead of an upgrade is a failed handshake, and not a bug."""
+
+    async def scene() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+        async with raw_server(answer) as url, connecting(url, BOOK) as (_, rig):
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig)[0].startswith("handshake failed: ")
+
+    uvloop.run(scene())
+
+
+def test_server_that_hangs_up_in_the_handshake_is_told() -> None:
+    """An end of file instead of an upgrade."""
+
+    async def scene() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        async with raw_server(answer) as url, connecting(url, BOOK) as (connection, rig):
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig)[0] == "connection lost"
+            assert "connected" not in connection.news
+
+    uvloop.run(scene())
+
+
+def test_tls_that_fails_is_told() -> None:
+    """A server without TLS behind a wss URL."""
+
+    async def scene() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        async with raw_server(answer) as url, connecting(url.replace("ws:", "wss:"), BOOK) as (_, rig):
+            await until(lambda: reasons(rig), "down")
+            assert "SSL" in reasons(rig)[0]
+
+    uvloop.run(scene())
+
+
+def test_url_that_is_none_is_told() -> None:
+    """The configuration checks its form; whatever passes there ends here, and not as a bug."""
+
+    async def scene() -> None:
+        async with connecting("ws:///", BOOK) as (_, rig):
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig)[0].startswith("cannot connect: ")
+
+    uvloop.run(scene())
+
+
+def test_deadline_covers_the_whole_dial() -> None:
+    """TCP comes up, the upgrade is never answered: the attempt ends at its deadline, and is told so."""
+
+    async def scene() -> None:
+        accepted_s: list[float] = []
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            del reader, writer
+            accepted_s.append(time.monotonic())
+
+        async with raw_server(say_nothing) as url, connecting(url, BOOK, connect_timeout_s=0.2) as (_, rig):
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig) == ["no connection within 0.2 s"]
+            assert 0.15 < time.monotonic() - accepted_s[0] < 0.5
+
+    uvloop.run(scene())
+
+
+def upgraded(request: bytes) -> bytes:
+    """Return the answer that opens the WebSocket, and a first data frame in the same breath."""
+    key = next(line.split(b": ")[1] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324 - RFC 6455
+    payload = snapshot(BOOK, 5)
+    head = b"\x81\x7e" + len(payload).to_bytes(2, "big")
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + head + payload
+    )
+
+
+def test_dial_given_up_never_comes_alive() -> None:
+    """The server answers long after the deadline: its socket is closed, and nothing of it is published."""
+
+    async def scene() -> None:
+        late = asyncio.Event()
+        ended: list[bytes] = []
+
+        async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = await reader.readuntil(b"\r\n\r\n")
+            await late.wait()
+            writer.write(upgraded(request))
+            try:
+                ended.append(await reader.read())
+            except ConnectionError:
+                ended.append(b"")
+
+        async with raw_server(answer_late) as url:
+            settings: dict[str, Any] = {"connect_timeout_s": 0.1, "reconnect_base_s": 30, "reconnect_cap_s": 30}
+            async with connecting(url, BOOK, **settings) as (connection, rig):
+                await until(
+                    lambda: len([line for line in connection.news if "attempt failed" in line]) == 2, "time-outs"
+                )
+                late.set()
+                await until(lambda: len(ended) == 2, "the end of both sockets")
+                assert ended == [b"", b""]  # not even a subscription was sent
+                assert {status(one).state for one in rig.records} == {"subscribing", "down"}
+                assert not rig.lane.up
+                assert "connected" not in connection.news
+
+    uvloop.run(scene())
+
+
+def test_dial_cancelled_by_the_end_never_comes_alive() -> None:
+    """Closing in the middle of a dial: what the server answers later finds nobody."""
+
+    async def scene() -> None:
+        late = asyncio.Event()
+        ended: list[bytes] = []
+
+        async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            await late.wait()
+            writer.write(upgraded(request))
+            try:
+                ended.append(await reader.read())
+            except ConnectionError:
+                ended.append(b"")
+
+        asked = asyncio.Event()
+        async with raw_server(answer_late) as url:
+            async with connecting(url, BOOK) as (connection, rig):
+                await asked.wait()
+                await connection.close()
+                late.set()
+                await until(lambda: ended, "the end of the socket")
+            assert ended == [b""]
+            assert {status(one).state for one in rig.records} == {"subscribing"}
+            assert not rig.lane.up
+
+    uvloop.run(scene())
+
+
+# Going down.
+
+
+def test_reset_is_told_at_once_and_the_first_retry_is_immediate() -> None:
+    """Down with the reason, then the next connection without a pause; everything is asked for again."""
+
+    async def scene() -> None:
+        settings: dict[str, Any] = {"reconnect_base_s": 5, "reconnect_cap_s": 5}
+        async with serving() as venue, connecting(venue.url, BOOK, **settings) as (connection, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            peer.send(snapshot(BOOK, 5))
+            await until(lambda: rig.state(BOOK) == "live", "data")
+            lost_s = time.monotonic()
+            peer.reset()
+            again = await venue.peer(1)
+            assert time.monotonic() - lost_s < 1
+            await until(again.subscribed, "the second subscription")
+            assert reasons(rig) == ["connection lost"]
+            assert rig.feed.counters["reconnects"] == 1
+            again.send(snapshot(BOOK, 3))
+            await until(lambda: rig.state(BOOK) == "live", "data again")
+            assert connection.news.count("connected") == 2
+
+    uvloop.run(scene())
+
+
+def test_second_retry_in_a_row_waits() -> None:
+    """Without data in between the pauses grow."""
+
+    async def scene() -> None:
+        settings: dict[str, Any] = {"reconnect_base_s": 0.4, "reconnect_cap_s": 0.4}
+        async with serving() as venue, connecting(venue.url, BOOK, **settings):
+            for number in range(3):
+                (await venue.peer(number)).reset()
+            first_s, second_s = (
+                later - sooner for sooner, later in zip(venue.times_s, venue.times_s[1:], strict=False)
+            )
+            assert first_s < 0.15
+            assert 0.19 < second_s < 0.8
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "reason", "echoed"),
+    [
+        (WSCloseCode.OK, b"bye", "closed by the venue: 1000 bye", 1000),
+        (WSCloseCode.GOING_AWAY, b"", "closed by the venue: 1001", 1001),
+        (WSCloseCode.INTERNAL_ERROR, b"oops", "closed by the venue: 1011 oops", 1011),
+        (WSCloseCode.POLICY_VIOLATION, b"too many", "closed by the venue: 1008 too many", 1000),
+    ],
+)
+def test_close_frame_is_answered_and_its_code_told(code: WSCloseCode, text: bytes, reason: str, echoed: int) -> None:
+    """The strategy reads why."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (_, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            assert peer.transport is not None
+            peer.transport.send_close(code, text)
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig) == [reason]
+            await until(lambda: peer.control, "the answer to the close frame")
+            assert peer.control[0][1][:2] == echoed.to_bytes(2, "big")
+
+    uvloop.run(scene())
+
+
+def test_close_frame_without_a_code_is_told() -> None:
+    """An empty close frame is legal."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (_, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            assert peer.transport is not None
+            peer.transport.underlying_transport.write(b"\x88\x00")
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig)[0].startswith("closed by the venue")
+
+    uvloop.run(scene())
+
+
+def test_missing_pong_ends_the_connection_with_that_reason() -> None:
+    """A venue that answers nothing is left, and dialled again."""
+
+    async def scene() -> None:
+        async with serving() as venue:
+            venue.answers_pings = False
+            async with connecting(venue.url, BOOK, pong_timeout_s=0.2) as (_, rig):
+                await venue.peer(1)
+                assert reasons(rig) == ["no pong within 0.2 s"]
+
+    uvloop.run(scene())
+
+
+def test_connection_given_up_says_why_once() -> None:
+    """The first reason stands; the loss that follows is its consequence."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, rig):
+            await until((await venue.peer()).subscribed, "subscription")
+            connection.give_up("mute: nothing came for 6.5 s")
+            connection.give_up("another reason")
+            await venue.peer(1)
+            assert reasons(rig) == ["mute: nothing came for 6.5 s"]
+
+    uvloop.run(scene())
+
+
+def test_reason_is_put_into_context() -> None:
+    """An announced maintenance explains a loss."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, rig):
+            connection.explain = lambda reason: f"{reason} (maintenance)"
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            peer.reset()
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig) == ["connection lost (maintenance)"]
+
+    uvloop.run(scene())
+
+
+def test_giving_up_for_good_after_so_many_attempts() -> None:
+    """The topics end down, the reason says so, and nobody dials any more."""
+
+    async def scene() -> None:
+        async with connecting(f"ws://127.0.0.1:{free_port()}/", BOOK, max_attempts=3) as (connection, rig):
+            await connection.task
+            assert connection.gave_up == "gave up after 3 attempts: cannot connect: Connection refused"
+            assert reasons(rig)[-1] == connection.gave_up
+            assert rig.feed.counters["reconnects"] == 2
+
+    uvloop.run(scene())
+
+
+def test_connection_that_brought_data_does_not_count_as_a_failure() -> None:
+    """Attempts in a row: a lost connection starts a new row."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK, max_attempts=1) as (connection, rig):
+            for number in range(3):
+                peer = await venue.peer(number)
+                await until(peer.subscribed, "subscription")
+                peer.send(snapshot(BOOK, 5))
+                await until(lambda: rig.state(BOOK) == "live", "data")
+                peer.reset()
+            await venue.peer(3)
+            assert connection.gave_up == ""
+
+    uvloop.run(scene())
+
+
+# Frames of every kind.
+
+
+def test_fragmented_message_is_put_together_around_a_ping() -> None:
+    """Control frames may stand between the parts; the ping is answered, the message is one record."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK, TRADES) as (_, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            whole = snapshot(BOOK, 5)
+            peer.send(whole[:20], fin=False)
+            peer.send(b"are you there", WSMsgType.PING)
+            peer.send(whole[20:50], WSMsgType.CONTINUATION, fin=False)
+            peer.send(whole[50:], WSMsgType.CONTINUATION)
+            peer.send(trade(TRADES))
+            await until(lambda: len(data(rig)) == 2, "data")
+            assert data(rig) == [whole, trade(TRADES)]
+            await until(lambda: peer.control, "the pong")
+            assert peer.control == [(WSMsgType.PONG, b"are you there")]
+            assert rig.feed.counters == {}
+
+    uvloop.run(scene())
+
+
+def test_fragmented_answer_is_an_answer() -> None:
+    """Also what is no data may come in parts."""
+
+    async def scene() -> None:
+        async with serving() as venue:
+            venue.answers_requests = False
+            async with connecting(venue.url, TRADES) as (_, rig):
+                peer = await venue.peer()
+                await until(peer.subscribed, "subscription")
+                answer = b'{"success":true,"ret_msg":"","conn_id":"c","req_id":"1","op":"subscribe"}'
+                peer.send(answer[:30], fin=False)
+                peer.send(answer[30:], WSMsgType.CONTINUATION)
+                await until(lambda: rig.state(TRADES) == "live", "acknowledgement")
+
+    uvloop.run(scene())
+
+
+def test_endless_fragmented_message_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is bounded, however many parts it comes in."""
+    monkeypatch.setattr(module, "MAX_MESSAGE_BYTES", 1000)
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (_, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            peer.send(b"x" * 600, fin=False)
+            peer.send(b"x" * 600, WSMsgType.CONTINUATION, fin=False)
+            await venue.peer(1)
+            assert reasons(rig) == ["a fragmented message longer than 1000 bytes"]
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_binary_frame_is_counted_and_disturbs_nothing(parts: int) -> None:
+    """The venue sends text only (dossier 2.1); the bytes are kept for the log."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (_, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            peer.send(snapshot(BOOK, 5))
+            if parts == 1:
+                peer.send(b"\x00\x01\xff", WSMsgType.BINARY)
+            else:
+                peer.send(b"\x00\x01", WSMsgType.BINARY, fin=False)
+                peer.send(b"\xff", WSMsgType.CONTINUATION)
+            peer.send(delta(BOOK, 6))
+            await until(lambda: len(data(rig)) == 2, "data")
+            assert rig.feed.counters == {"binary": 1}
+            assert rig.feed.malformed == [("a binary frame", b"\x00\x01\xff")]
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("garbage", [b"hello", b"", b"\xff\xfe", b'{"what":1}', b"[" * 100_000])
+def test_text_that_is_nothing_we_know_is_counted_and_disturbs_nothing(garbage: bytes) -> None:
+    """The bytes are kept for the log."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (_, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            for payload in (snapshot(BOOK, 5), garbage, delta(BOOK, 6)):
+                peer.send(payload)
+            await until(lambda: len(data(rig)) == 2, "data")
+            assert rig.feed.counters == {"unparsed": 1}
+            assert rig.feed.malformed == [("a frame that is neither data nor an answer we know", garbage)]
+
+    uvloop.run(scene())
+
+
+def test_bug_of_ours_ends_the_task_and_nothing_more_is_published() -> None:
+    """Five frames in one read, an exception in the second: the others are not delivered, and the error comes out."""
+
+    class OurBugError(Exception):
+        pass
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            publish = rig.lane._publish
+
+            def fail(head: bytes, sequence: int, received_ns: int, payload: bytes) -> None:
+                if payload == delta(BOOK, 7):
+                    raise OurBugError
+                publish(head, sequence, received_ns, payload)
+
+            rig.lane._publish = fail
+            assert peer.transport is not None
+            frames = [snapshot(BOOK, 5), *(delta(BOOK, update_id) for update_id in range(6, 10))]
+            read = b"".join(b"\x81\x7e" + len(one).to_bytes(2, "big") + one for one in frames)
+            peer.transport.underlying_transport.write(read + b"\x01\x05hello")
+            with pytest.raises(OurBugError):
+                await connection.task
+            assert data(rig) == [snapshot(BOOK, 5), delta(BOOK, 6)]
+            assert len(venue.peers) == 1
+
+    uvloop.run(scene())
+
+
+def test_bug_of_ours_in_the_first_callback_ends_the_task() -> None:
+    """Also before any frame."""
+
+    async def scene() -> None:
+        rig = Rig()
+
+        def fail(now_ns: int) -> None:
+            raise ZeroDivisionError(now_ns)
+
+        rig.lane = type("Failing", (type(rig.lane),), {"opened": lambda _, now_ns: fail(now_ns)})(
+            rig.feed, 0, lambda: 0.0
+        )
+        async with serving() as venue, connecting(venue.url, BOOK, rig=rig) as (connection, _):
+            with pytest.raises(ZeroDivisionError):
+                await connection.task
+
+    uvloop.run(scene())
+
+
+# The end.
+
+
+def test_nothing_is_done_while_there_is_no_connection() -> None:
+    """What the session wants then waits for it."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, _):
+            connection.session.want([TRADES])
+            connection.step()
+            connection.give_up("not even there")
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            assert [one["args"] for one in peer.requests if one["op"] == "subscribe"] == [[BOOK, TRADES]]
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_cancelled_task_leaves_no_connection_behind(connected: bool) -> None:
+    """A loop that ends without asking cancels its tasks."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, _):
+            if connected:
+                await until((await venue.peer()).subscribed, "subscription")
+            else:
+                await asyncio.sleep(0)
+            connection.task.cancel()
+            await asyncio.gather(connection.task, return_exceptions=True)
+            assert connection.task.cancelled()
+            await until(lambda: all(peer.gone for peer in venue.peers), "the end of the connection")
+
+    uvloop.run(scene())
+
+
+def test_close_says_goodbye() -> None:
+    """A closing handshake, no `down` for our own end, and no further dial."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            await connection.close()
+            assert peer.control[0] == (WSMsgType.CLOSE, (1000).to_bytes(2, "big"))
+            assert reasons(rig) == []
+            assert len(venue.peers) == 1
+            assert rig.feed.counters == {}
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("situation", ["silent venue", "backing off", "dialling", "gave up"])
+def test_close_is_prompt_whatever_goes_on(situation: str) -> None:
+    """The supervisor promises to stop within 5 s."""
+
+    async def scene() -> None:
+        async with serving() as venue:
+            venue.answers_close = False
+            if situation == "backing off":
+                venue.refusals = [picows.WSUpgradeResponse.create_error_response(429, b"no")]
+            url = f"ws://127.0.0.1:{free_port()}/" if situation == "gave up" else venue.url
+            attempts = 1 if situation == "gave up" else 0
+            async with connecting(url, BOOK, max_attempts=attempts) as (connection, rig):
+                if situation == "silent venue":
+                    await until((await venue.peer()).subscribed, "subscription")
+                elif situation == "gave up":
+                    await connection.task
+                elif situation == "backing off":
+                    await until(lambda: reasons(rig), "down")
+                started_s = time.monotonic()
+                await connection.close()
+                assert time.monotonic() - started_s < module.CLOSE_PATIENCE_S + 0.5
+                assert connection.task.done()
+
+    uvloop.run(scene())
