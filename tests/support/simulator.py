@@ -187,8 +187,8 @@ class Simulator:
             self.port = int(self.announcement.partition("ws://127.0.0.1:")[2].partition("/")[0])
         except BaseException:
             self.process.kill()
-            self.process.communicate()
-            raise
+            with self.process:  # closes its pipes and waits
+                raise
         self.url = f"ws://127.0.0.1:{self.port}"
         """Without path; `url_of` has one."""
 
@@ -275,5 +275,6 @@ class Simulator:
         line = self.process.stdout.readline() if ready else ""
         if not line:
             self.process.kill()
-            raise AssertionError(f"the simulator did not start: {self.process.communicate()[1]}")
+            errors = self.process.stderr.read() if self.process.stderr is not None else ""
+            raise AssertionError(f"the simulator did not start: {errors}")
         return line
