@@ -410,19 +410,23 @@ def test_url_that_is_none_is_told() -> None:
 
 
 def test_deadline_covers_the_whole_dial() -> None:
-    """TCP comes up, the upgrade is never answered: the attempt ends at its deadline, and is told so."""
+    """TCP comes up, the upgrade is never answered: the attempt ends at its deadline, is told so, and its socket closed."""
 
     async def scene() -> None:
         accepted_s: list[float] = []
+        closed: list[bytes] = []
 
         async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            del reader, writer
+            del writer
             accepted_s.append(time.monotonic())
+            await reader.readuntil(b"\r\n\r\n")
+            closed.append(await reader.read())
 
         async with raw_server(say_nothing) as url, connecting(url, BOOK, connect_timeout_s=0.2) as (_, rig):
             await until(lambda: reasons(rig), "down")
             assert reasons(rig) == ["no connection within 0.2 s"]
             assert 0.15 < time.monotonic() - accepted_s[0] < 0.5
+            await until(lambda: closed, "the end of the socket")
 
     uvloop.run(scene())
 
