@@ -5,7 +5,6 @@ The connections, the sessions and the checks are a worker's own; what a record m
 """
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import deque
@@ -18,26 +17,19 @@ import msgspec
 
 from feedhandler import wire
 from feedhandler.bybit import topics as grammar
-from feedhandler.bybit.products import HOSTS, PRODUCTS, share_out
+from feedhandler.bybit.products import HOSTS, PRODUCTS
 from feedhandler.client.counters import Counters
 from feedhandler.client.record import Record
 from feedhandler.client.track import Track
 from feedhandler.client.views import BookView, book_view
 from feedhandler.config.model import Connection as Settings
 from feedhandler.errors import ArgumentError, ClosedError, ConnectError
-from feedhandler.worker.connection import Connection
+from feedhandler.worker.carrier import TICK_S, Carrier
 from feedhandler.worker.diary import Diary
-from feedhandler.worker.feed import Feed, Lane
-from feedhandler.worker.session import Session
+from feedhandler.worker.feed import Feed
 
 WORKER: Final = "direct"
 """Stands for the worker in statuses."""
-TICK_S: Final = 0.05
-"""How often resyncs and connections are looked at."""
-FEED_TICKS: Final = 5
-"""Silence is looked at every so many ticks."""
-OWN_PAUSE_S: Final = 1.0
-"""A tick this late means that the program itself stood still: the venue's silence cannot be told from its own."""
 QUIET_STATUS_S: Final = 10.0
 """A subject quiet this long repeats its status; it reaches the strategy only where it says something new."""
 
@@ -119,7 +111,6 @@ class Client:
         self._log = logging.getLogger(f"feedhandler.client.{product}")
         self._diary = Diary(self._log)
         self._epoch = 0
-        self._connections: list[Connection] = []
         self._heads: dict[bytes, tuple[str, int, int, int, int]] = {}
         """Subject, kind, flags, line and epoch by `wire.head`."""
         self._queue: deque[Record] = deque()
@@ -153,30 +144,17 @@ class Client:
         self._open()
         new = [topic for topic in dict.fromkeys(topics) if topic not in self._feed.routes]
         self._epoch = max(int(time.time()), self._epoch + 1)
-        product = PRODUCTS[self.product]
-        for connection in [connection for connection in self._connections if not connection.gave_up]:
-            carried = connection.session.topics
-            if new:
-                fitting = share_out(product, [*carried, *new])[0][len(carried) :]
-                self._carry(connection, fitting)
-                new = new[len(fitting) :]
-        for fitting in share_out(product, new, reserved=[product.canary] if product.canary else []):
-            self._carry(self._dial(), fitting)
+        for topic in new:
+            subject = self._subject(topic)
+            where_lost = f"in this program: it reads too slowly, and at most {self._max_records} may wait"
+            track = self._tracks[subject] = Track(subject, self._outbox, self.counters, where_lost)
+            track.product = self.product
+        self._carrier.carry(new, self._epoch)
 
     async def unsubscribe(self, *topics: str) -> None:
         """Give topics up. Of what was received and not yet handed out nothing comes any more."""
         self._check_usable()
-        now_ns = time.time_ns()
-        canary = PRODUCTS[self.product].canary
-        for connection in self._connections:
-            gone = [topic for topic in connection.lane.routes if topic in topics]
-            if gone:
-                connection.session.unwant(gone)
-                self._feed.release(connection.lane, gone, "unsubscribed", now_ns)
-                if canary in gone:
-                    connection.lane.canary = canary
-                    connection.session.want([canary])
-                connection.step()
+        self._carrier.release(topics, "unsubscribed")
         subjects = {self._subject(topic) for topic in topics}
         for subject in subjects:
             if (track := self._tracks.pop(subject, None)) is not None:
@@ -270,15 +248,18 @@ class Client:
         """Dial the first connection, where that is not done yet."""
         self._check_usable()
         if self._keeper is None:
+            canary = PRODUCTS[self.product].canary
+            settings = msgspec.structs.replace(self._settings, canary=canary)
+            self._carrier = Carrier(self._feed, url=self.url, settings=settings, ended=self._ended)
+            self._carrier.dial()
             self._keeper = asyncio.create_task(self._keep_time(), name=f"keep time of {self.url}")
             self._keeper.add_done_callback(self._ended)
-            self._dial()
 
     async def _close(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        await asyncio.gather(*(connection.close() for connection in self._connections))
+            await self._carrier.close()
 
     def _check_usable(self) -> None:
         if self._closing is not None:
@@ -293,43 +274,10 @@ class Client:
         error = task.exception()
         if error is not None:
             self._log.error("a bug of feedhandler's: the client of %s stands still", self.url, exc_info=error)
-        elif all(connection.gave_up for connection in self._connections):
-            error = ConnectError(f"{self.url}: {self._connections[-1].gave_up}")
+        elif all(connection.gave_up for connection in self._carrier.connections):
+            error = ConnectError(f"{self.url}: {self._carrier.connections[-1].gave_up}")
         self._failure = self._failure or error
         self._arrived.set()
-
-    # Connections.
-
-    def _dial(self) -> Connection:
-        product = PRODUCTS[self.product]
-        lane = Lane(self._feed, line=0, clock_s=asyncio.get_running_loop().time, canary=product.canary)
-        session = Session(
-            product,
-            ping_interval_s=self._settings.ping_interval_s,
-            pong_timeout_s=self._settings.pong_timeout_s,
-            has_data=lane.has_data,
-        )
-        name = f"{WORKER}/{len(self._connections)}"
-        connection = Connection(name, self.url, self._settings, session, lane)
-        if product.canary:
-            session.want([product.canary])
-        connection.task.add_done_callback(self._ended)
-        self._connections.append(connection)
-        return connection
-
-    def _carry(self, connection: Connection, topics: list[str]) -> None:
-        for topic in topics:
-            subject = self._subject(topic)
-            where_lost = f"in this program: it reads too slowly, and at most {self._max_records} may wait"
-            track = self._tracks[subject] = Track(subject, self._outbox, self.counters, where_lost)
-            track.product = self.product
-        if connection.lane.canary in topics:
-            # Subscribed anew, as any topic is: its first record has to be a snapshot that was asked for.
-            connection.session.unwant([connection.lane.canary])
-            connection.lane.canary = ""
-        self._feed.carry(connection.lane, topics, self._epoch, time.time_ns())
-        connection.session.want(topics)
-        connection.step()
 
     def _subject(self, topic: str) -> str:
         return f"{self.product}.{topic}"
@@ -348,38 +296,10 @@ class Client:
     # Time.
 
     async def _keep_time(self) -> None:
-        loop = asyncio.get_running_loop()
-        judge_from_s = 0.0
-        for tick in itertools.count():
-            before_s, before_ns = loop.time(), time.time_ns()
+        while True:
             await asyncio.sleep(TICK_S)
-            now_s, now_ns = loop.time(), time.time_ns()
-            # Silence is measured by the Unix clock, which may also be set; the loop's clock tells both from real silence.
-            stepped_s = abs((now_ns - before_ns) / 1e9 - (now_s - before_s))
-            if max(now_s - before_s - TICK_S, stepped_s) > OWN_PAUSE_S:
-                judge_from_s = now_s + OWN_PAUSE_S
-            judge = now_s >= judge_from_s
-            if tick % FEED_TICKS == 0:
-                self._feed.tick(now_ns, now_s, judge=judge)
-            for connection in self._connections:
-                if judge and connection.lane.is_mute(now_ns):
-                    connection.lane.count("mutes")
-                    connection.give_up(connection.lane.mute(now_ns))
-                due = self._feed.resyncs_due(connection.lane, now_s)
-                for topic in due:
-                    connection.session.resync(topic)
-                if due:
-                    connection.step()
-            self._log_what_happened(now_s)
-
-    def _log_what_happened(self, now_s: float) -> None:
-        for connection in self._connections:
-            news, connection.news = connection.news, []
-            self._diary.news(connection.name, news)
-        changes, self._feed.changes = self._feed.changes, []
-        self._diary.changes(changes)
-        strange, self._feed.malformed = self._feed.malformed, []
-        self._diary.strange(strange, now_s)
+            self._carrier.tick()
+            self._carrier.tell(self._diary)
 
 
 def _host(url: str) -> str:

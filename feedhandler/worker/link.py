@@ -33,7 +33,8 @@ class Link:
         """Dials that wait for the supervisor, by connection."""
         self._queued: set[str] = set()
         """Connections whose permit will come when the venue's budget allows."""
-        self._loop.add_reader(self._socket.getsockopt(zmq.FD), self.hear)
+        self._descriptor = int(self._socket.getsockopt(zmq.FD))
+        self._loop.add_reader(self._descriptor, self.hear)
 
     def tell(self, message: msgspec.Struct) -> bool:
         """Send a message; return False where nobody reads: the supervisor is paused, and we go on without it."""
@@ -75,6 +76,6 @@ class Link:
 
     def close(self) -> None:
         """Let the last words leave, and close."""
-        self._loop.remove_reader(self._socket.getsockopt(zmq.FD))
+        self._loop.remove_reader(self._descriptor)
         self._socket.close()
         self._context.term()

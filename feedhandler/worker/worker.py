@@ -14,22 +14,15 @@ import psutil
 from feedhandler import control, wire
 from feedhandler.bybit import maintenance
 from feedhandler.bybit.maintenance import Calendar
-from feedhandler.bybit.products import PRODUCTS, STATUS_TOPIC, args_characters, share_out
+from feedhandler.bybit.products import STATUS_TOPIC
 from feedhandler.config.model import WorkerPlan
-from feedhandler.worker.connection import Connection
+from feedhandler.worker.carrier import TICK_S, Carrier
 from feedhandler.worker.diary import LOGGED_RAW_BYTES, Diary
-from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.feed import Feed
 from feedhandler.worker.link import Link
 from feedhandler.worker.newcomers import Newcomers
 from feedhandler.worker.publisher import Publisher
-from feedhandler.worker.session import Session
 
-TICK_S: Final = 0.05
-"""How often subscriptions, resyncs and silence are looked at: an XPUB's own signal is lost in a burst of sends."""
-FEED_TICKS: Final = 5
-"""Silence is looked at every so many ticks."""
-OWN_PAUSE_S: Final = 1.0
-"""A tick this late means that the process itself stood still: what is in the socket must be read before judging."""
 BEAT_S: Final = 1.0
 
 
@@ -50,18 +43,23 @@ class Worker:
             quiet_status_s=plan.quiet_status_s,
             publish=self._publisher.publish,
         )
-        self._connections: list[Connection] = []
         self._stop: asyncio.Future[str] = self._loop.create_future()
         self._link = Link(Path(plan.runtime_directory), plan.worker, self._handle)
+        self._carrier = Carrier(
+            self._feed,
+            url=plan.url,
+            settings=plan.connection,
+            ended=self._connection_ended,
+            permit=self._link.permit,
+            explain=self._loss_reason,
+        )
         self._newcomers = Newcomers(self._feed, self._publisher)
         self._diary = Diary(logger)
         self._epoch = 0
         self._beats = 0
         self._calendar = Calendar(plan.product)
         self._heard_of_maintenance = b""
-        self._started_s = self._ticked_s = self._judge_from_s = self._loop.time()
-        self._ticked_ns = time.time_ns()
-        self._ticks = 0
+        self._started_s = self._loop.time()
         self._process = psutil.Process()
         self._changed: dict[str, tuple[str, str]] = {}
         """States the supervisor has not been told yet."""
@@ -100,10 +98,8 @@ class Worker:
             self._stop.set_result(reason)
 
     async def _close(self) -> None:
-        now_ns = time.time_ns()
-        for connection in self._connections:
-            self._feed.release(connection.lane, list(connection.lane.routes), "the feed was stopped", now_ns)
-        await asyncio.gather(*(connection.close() for connection in self._connections))
+        self._carrier.release(list(self._feed.routes), "the feed was stopped")
+        await self._carrier.close()
         self._beat_now()
         self._link.close()
         self._publisher.close()
@@ -122,53 +118,10 @@ class Worker:
 
     def _assign(self, assignment: control.Assign) -> None:
         """Carry the topics named, and no others. Those carried already stay as they are, epoch included."""
-        now_ns = time.time_ns()
-        wanted = dict.fromkeys(assignment.topics)
+        wanted = set(assignment.topics)
         self._epoch = self._epoch or assignment.epoch
-        for connection in self._connections:
-            gone = [topic for topic in connection.lane.routes if topic not in wanted]
-            if gone:
-                connection.session.unwant(gone)
-                self._feed.release(connection.lane, gone, "no longer assigned", now_ns)
-                connection.step()
-        new = [topic for topic in wanted if topic not in self._feed.routes]
-        product = PRODUCTS[self.plan.product]
-        canary = self.plan.connection.canary
-        for connection in self._connections:
-            room = product.max_args_characters - args_characters(connection.session.topics)
-            places = (product.max_topics or len(new) + len(connection.session.topics)) - len(connection.session.topics)
-            fitting: list[str] = []
-            while new and places > len(fitting) and args_characters([*fitting, new[0]]) <= room:
-                fitting.append(new.pop(0))
-            if fitting:
-                self._carry(connection, fitting, assignment, now_ns)
-        for topics in share_out(product, new, reserved=[canary] if canary else []):
-            connection = self._connect("" if any(topic.startswith("orderbook.1.") for topic in topics) else canary)
-            self._carry(connection, topics, assignment, now_ns)
-
-    def _carry(self, connection: Connection, topics: list[str], assignment: control.Assign, now_ns: int) -> None:
-        self._feed.carry(connection.lane, topics, assignment.epoch, now_ns, assignment.blind_from_ns)
-        connection.session.want(topics)
-        connection.step()
-
-    def _connect(self, canary: str) -> Connection:
-        settings = self.plan.connection
-        lane = Lane(self._feed, line=0, clock_s=self._loop.time, canary=canary)
-        session = Session(
-            PRODUCTS[self.plan.product],
-            ping_interval_s=settings.ping_interval_s,
-            pong_timeout_s=settings.pong_timeout_s,
-            has_data=lane.has_data,
-        )
-        connection = Connection(
-            f"{self.plan.worker}/{len(self._connections)}", self.plan.url, settings, session, lane, self._link.permit
-        )
-        connection.explain = self._loss_reason
-        if canary:
-            session.want([canary])
-        connection.task.add_done_callback(self._connection_ended)
-        self._connections.append(connection)
-        return connection
+        self._carrier.release([topic for topic in self._feed.routes if topic not in wanted], "no longer assigned")
+        self._carrier.carry(assignment.topics, assignment.epoch, assignment.blind_from_ns)
 
     def _connection_ended(self, task: asyncio.Task[None]) -> None:
         """A connection's task ends by itself only where it gave up, or where we have a bug: then the worker dies."""
@@ -178,34 +131,12 @@ class Worker:
     # Time.
 
     def _tick(self) -> None:
-        now_s, now_ns = self._loop.time(), time.time_ns()
-        self._timers["tick"] = self._loop.call_at(now_s + TICK_S, self._tick)
-        # Silence is measured by the wall clock, which may also be set; the loop's clock tells both from real silence.
-        late_s = now_s - self._ticked_s - TICK_S
-        stepped_s = abs((now_ns - self._ticked_ns) / 1e9 - (now_s - self._ticked_s))
-        self._ticked_s, self._ticked_ns = now_s, now_ns
-        if late_s > OWN_PAUSE_S or stepped_s > OWN_PAUSE_S:
-            self._judge_from_s = now_s + OWN_PAUSE_S
-        judge = now_s >= self._judge_from_s
+        self._timers["tick"] = self._loop.call_later(TICK_S, self._tick)
         self._link.hear()
+        # An XPUB's own signal is lost in a burst of sends: subscriptions are looked for here, too.
         self._newcomers.look()
-        self._ticks += 1
-        if self._ticks % FEED_TICKS == 0:
-            self._feed.tick(now_ns, now_s, judge=judge)
-        for connection in self._connections:
-            if judge and connection.lane.is_mute(now_ns):
-                self._give_up_mute(connection, now_ns)
-            due = self._feed.resyncs_due(connection.lane, now_s)
-            for topic in due:
-                connection.session.resync(topic)
-            if due:
-                connection.step()
-        self._log_what_happened(now_s)
-
-    def _give_up_mute(self, connection: Connection, now_ns: int) -> None:
-        """Pongs alone never prove data: a connection that brings nothing is opened anew."""
-        connection.lane.count("mutes")
-        connection.give_up(connection.lane.mute(now_ns))
+        self._carrier.tick()
+        self._write_down()
 
     def _beat(self, due_s: float) -> None:
         self._timers["beat"] = self._loop.call_at(due_s + BEAT_S, self._beat, max(due_s + BEAT_S, self._loop.time()))
@@ -259,7 +190,7 @@ class Worker:
             rss_bytes=memory.rss,
         )
         self._announce(f"{self.plan.endpoint}.heartbeat.{self.plan.worker}", wire.HEARTBEAT, heartbeat, now_ns)
-        self._log_what_happened(self._loop.time())
+        self._write_down()
         beat = control.Beat(
             worker=self.plan.worker,
             pid=os.getpid(),
@@ -277,13 +208,7 @@ class Worker:
 
     # What a person reads.
 
-    def _log_what_happened(self, now_s: float) -> None:
-        for connection in self._connections:
-            news, connection.news = connection.news, []
-            self._diary.news(connection.name, news)
-            self._lines += news
-        changes, self._feed.changes = self._feed.changes, []
-        self._diary.changes(changes)
+    def _write_down(self) -> None:
+        news, changes = self._carrier.tell(self._diary)
+        self._lines += news
         self._changed.update((topic, (state, reason)) for topic, state, reason in changes)
-        strange, self._feed.malformed = self._feed.malformed, []
-        self._diary.strange(strange, now_s)

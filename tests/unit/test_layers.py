@@ -64,6 +64,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.worker.connection": Layer(("feedhandler.bybit", "feedhandler.config.model"), ("msgspec", "picows")),
     "feedhandler.worker.publisher": Layer(("feedhandler.runtime", "feedhandler.wire"), ("msgspec", "zmq")),
     # The worker's own end of the control plane: loop, signals, its use of the machine, the socket to the supervisor.
+    "feedhandler.worker.carrier": Layer(("feedhandler.bybit", "feedhandler.config.model"), ()),
     "feedhandler.worker.link": Layer(("feedhandler.control",), ("msgspec", "zmq")),
     "feedhandler.worker.worker": Layer(SHARED, ("msgspec", "psutil")),
     "feedhandler.worker.newcomers": Layer((), ()),
@@ -85,7 +86,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.sim*": Layer(("feedhandler.bybit",), pure=True, seeded=True),
     # The strategy's side. The client without a worker runs a worker's connection in its own process.
     "feedhandler.client.direct": Layer(
-        (*SHARED, *(f"feedhandler.worker.{module}" for module in ("connection", "diary", "feed", "session"))),
+        (*SHARED, *(f"feedhandler.worker.{module}" for module in ("carrier", "diary", "feed"))),
         ("msgspec",),
     ),
     "feedhandler.client*": Layer(SHARED, ("msgspec", "zmq")),
