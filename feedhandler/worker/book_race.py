@@ -36,6 +36,8 @@ class Held(NamedTuple):
     ids: Ids
     payload: bytes
     received_ns: int
+    since: int
+    """The ``seq`` with which its line began: it continues nothing published before that."""
     joins: bool = False
     """A line's first snapshot: a copy of the state, not the venue's next record."""
 
@@ -57,7 +59,7 @@ class Trial:
 class BookCopy(Copy):
     """What one line knows of a book."""
 
-    __slots__ = ("last", "trial")
+    __slots__ = ("last", "since", "trial")
 
     race: "BookRace"
 
@@ -65,6 +67,9 @@ class BookCopy(Copy):
         super().__init__(lane, race)
         self.last = NO_IDS
         """Where the line is: the ids of its last record."""
+        self.since = 0
+        """The ``seq`` with which it began. Once that is published, what it brings afterwards follows what is published:
+        it has passed there itself. Before, the same ``u`` may be of another count of the venue's."""
         self.trial: Trial | None = None
 
     def forget(self) -> None:
@@ -86,7 +91,7 @@ class BookCopy(Copy):
         update_id = ids.u
         if frame.type != "delta" and route.nature is Nature.BOOK:
             race.snapshot(self, before, ids, payload, received_ns)
-        elif update_id == route.update_id + 1 and race.seq < ids.seq < race.horizon:
+        elif update_id == route.update_id + 1 and self.since <= race.seq < ids.seq < race.horizon:
             route.update_id = update_id
             race.seq = ids.seq
             race.first_ns[update_id % REMEMBERED] = received_ns
@@ -150,18 +155,22 @@ class BookRace(Race):
         route = self.route
         update_id = ids.u
         base = route.update_id
+        if not copy.joined and copy.asked and route.nature is Nature.DELTAS:
+            copy.joined = copy.arrived = True
+            copy.since = ids.seq
+        held = Held(copy, DELTA, ids, payload, received_ns, copy.since)
         if route.state == STALE and route.nature is Nature.BOOK:
             base = route.stale_update_id
         if 0 < ids.seq <= self.seq or (not ids.seq and 1 < update_id <= base) or (not ids.seq and update_id == base):
             self.second(copy, before, ids, payload, received_ns)
-        elif base >= 0 and update_id == base + 1 and self._continues(ids):
+        elif base >= 0 and update_id == base + 1 and self._continues(held):
             if route.state == STALE:
                 self.feed.come_alive(route, received_ns, "it speaks again")
-            self._publish(Held(copy, DELTA, ids, payload, received_ns))
+            self._publish(held)
             self.drain()
         elif route.nature is Nature.DELTAS and (base < 0 or update_id == 1):
             # No snapshot on this socket: the first delta is the base, and so is a restart (dossier 4.3).
-            self._begin_anew(Held(copy, DELTA, ids, payload, received_ns))
+            self._begin_anew(held)
         elif update_id == 1 and base >= 1:
             # The service restarted (dossier 5.1), and said so by a delta: its base is not ours.
             self.feed.counters["held_back"] += 1
@@ -170,12 +179,14 @@ class BookRace(Race):
             if ids.seq and update_id <= base:
                 # After all that was published, and counted lower: the venue counts anew since before this.
                 self.horizon = min(self.horizon, ids.seq)
-            self._hold(Held(copy, DELTA, ids, payload, received_ns))
+            self._hold(held)
 
     def snapshot(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
         """Take a snapshot: a line's first one, or one that the venue sent by itself."""
         route = self.route
-        found = Held(copy, SNAPSHOT, ids, payload, received_ns, joins=not copy.joined)
+        if not copy.joined:
+            copy.since = ids.seq
+        found = Held(copy, SNAPSHOT, ids, payload, received_ns, copy.since, joins=not copy.joined)
         if not route.live:
             self._begin_anew(found)
             return
@@ -193,22 +204,20 @@ class BookRace(Race):
         elif anew and not (found.joins and ids.seq):
             # The count fell back, or the venue mended the book in place (dossier 5.1): as sent.
             self._rebase(found)
-        elif not found.joins and ids.u == route.update_id + 1 and self._continues(ids):
+        elif not found.joins and ids.u == route.update_id + 1 and self._continues(found):
             self._publish(found)
             self.drain()
         else:
-            if anew:
-                # The line joins after a restart that the others are still to bring.
-                self.horizon = min(self.horizon, ids.seq)
-            elif not found.joins:
+            # A line that joins ahead of the others: they are still to bring what is between, a restart maybe.
+            if not found.joins:
                 self.held[ids.u] = found
             if self.offer is None or self.offer.ids.seq < ids.seq or self.offer.ids.u < ids.u:
                 self.offer = found
             self._wait()
             self.expire(received_ns)
 
-    def _continues(self, ids: Ids) -> bool:
-        return not ids.seq or self.seq < ids.seq < self.horizon
+    def _continues(self, held: Held) -> bool:
+        return not held.ids.seq or held.since <= self.seq < held.ids.seq < self.horizon
 
     def _begin_anew(self, found: Held) -> None:
         """Take what may be the first record of a topic that is not live, or of one that has no snapshots."""
@@ -275,28 +284,20 @@ class BookRace(Race):
         route = self.route
         while route.live:
             offer = self.offer
-            if offer is not None and offer.ids.u == route.update_id and offer.ids.seq < self.horizon:
-                self._meet(offer)
+            if offer is not None and (
+                self.seq >= offer.ids.seq if offer.ids.seq else route.update_id >= offer.ids.u
+            ):
+                self.offer = None
+                if offer.joins and offer.ids.u == route.update_id:
+                    # The published book has come to where another line began.
+                    self._compare_now(offer)
                 continue
             held = self.held.get(route.update_id + 1)
-            if held is None or (held.ids.seq and held.ids.seq >= self.horizon):
+            if held is None or not self._continues(held):
                 break
             del self.held[held.ids.u]
-            if self._continues(held.ids):
-                self._publish(held)
-            else:
-                self.feed.counters["held_back"] += 1
+            self._publish(held)
         self.waiting = bool(self.held) or self.offer is not None
-
-    def _meet(self, offer: Held) -> None:
-        """The published book has come to where another line began."""
-        if offer.ids.seq > self.seq:
-            # The same count, and later: that line began after the venue had begun to count anew.
-            self.horizon = min(self.horizon, offer.ids.seq)
-            return
-        self.offer = None
-        if offer.joins and (reference := self._published(offer.received_ns)) is not None:
-            self._compare(offer.copy, offer.payload, reference, offer.received_ns)
 
     def may_come(self) -> bool:
         """Say whether a line is on its way to what is missing."""
@@ -351,11 +352,11 @@ class BookRace(Race):
             self._rebase(offer)
         else:
             first = min(self.held.values(), key=lambda held: held.ids.seq or held.ids.u)
-            if first.ids.u > last:
+            if first.ids.u > last + 1:
                 self.feed.counters["gaps"] += 1
                 reason, lost = f"gap: u {last} was followed by u {first.ids.u}", first.ids.u - last - 1
             else:
-                reason, lost = f"restarted: u {first.ids.u} came after u {last}", None
+                reason, lost = f"restarted: u {first.ids.u} of another count came after u {last}", None
             self._resync(first.copy, reason, lost, now_ns)
 
     def _resync(self, copy: BookCopy, reason: str, lost: int | None, now_ns: int) -> None:
@@ -373,6 +374,11 @@ class BookRace(Race):
         except ValueError as error:
             self.feed.unfoldable(self.route, error, now_ns, self.copies[0].lane.clock_s())
             return None
+
+    def _compare_now(self, offer: Held) -> None:
+        reference = self._published(offer.received_ns)
+        if reference is not None:
+            self._compare(offer.copy, offer.payload, reference, offer.received_ns)
 
     def _compare_later(self, copy: BookCopy, ids: Ids, payload: bytes, now_ns: int) -> None:
         """A line joins behind the published book: it is compared when it has come to where that is now."""

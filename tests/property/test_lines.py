@@ -193,3 +193,98 @@ def wild_book_case(seed: int, topic: str = BOOK) -> None:
 def test_a_live_book_is_the_venues_whatever_the_lines_do() -> None:
     """With faults on both lines: each live record makes the venue's book of that update; at last all is well again."""
     each_case("wild book", wild_book_case)
+
+
+def full_book_case(seed: int) -> None:
+    world = World(FULL_BOOK, seed)
+    warm_up(world)
+    before = len(world.statuses)
+    broken, whole = world.chance.sample(world.wires, 2)
+    whole.delay_ns = world.chance.choice((1, 20, 100, 300)) * MS
+    disturb(world, broken, LINE_FAULTS, world.now_ns + 1200 * MS)
+    pushing(world, 0, 1200)
+    settle(world)
+    assert len(world.statuses) == before
+    seqs = [json.loads(record.payload)["data"]["seq"] for record in world.data]
+    order = world.venue.order
+    assert seqs == order[order.index(seqs[0]) :], "every delta once, in order"
+
+
+def test_a_full_book_is_whole_while_one_line_is() -> None:
+    """Deltas without snapshots: with one line whole, each one is published once, in order."""
+    each_case("full book", full_book_case)
+
+
+TRADE_FAULTS: Final = ("cut", "slow", "forget", "cut", "repeat")
+
+
+def published_trades(world: World) -> list[str]:
+    return [row["i"] for record in world.data for row in json.loads(record.payload)["data"]]
+
+
+def check_numbers(world: World) -> None:
+    sequence = 0
+    for record in world.published:
+        sequence += not record.flags & (wire.REPEATED | wire.IMAGE)
+        assert record.sequence == sequence
+
+
+def quiet_trades_case(seed: int, faults: tuple[str, ...], *, ordered: bool) -> None:
+    world = World(TRADES, seed)
+    warm_up(world)
+    pushing(world, 0, 100)
+    before = len(world.statuses)
+    broken, whole = world.chance.sample(world.wires, 2)
+    whole.delay_ns = world.chance.choice((1, 20, 100, 300)) * MS
+    disturb(world, broken, faults, world.now_ns + 1200 * MS)
+    pushing(world, 0, 1200)
+    settle(world)
+    check_numbers(world)
+    assert len(world.statuses) == before, "nobody hears of a line's faults while another one is whole"
+    found, sent = published_trades(world), world.venue.trades
+    assert len(set(found)) == len(found), "each trade once"
+    expected = sent[sent.index(found[0]) :]
+    assert (found if ordered else sorted(found, key=expected.index)) == expected, "all of them"
+
+
+def test_trades_are_whole_and_in_order_while_one_line_is() -> None:
+    """Cut, slow or forgotten: with another line whole, each trade once, in the venue's order, and no status."""
+    each_case("quiet trades", lambda seed: quiet_trades_case(seed, TRADE_FAULTS, ordered=True))
+
+
+def test_trades_are_whole_while_one_line_is_and_the_other_loses_some() -> None:
+    """A line that leaves messages out, or swaps them: each trade once all the same."""
+    faults = (*TRADE_FAULTS, "skip", "swap", "stall")
+    each_case("gapped trades", lambda seed: quiet_trades_case(seed, faults, ordered=False))
+
+
+def wild_trades_case(seed: int) -> None:
+    world = World(TRADES, seed)
+    warm_up(world)
+    for one in world.wires:
+        disturb(world, one, (*TRADE_FAULTS, "stall"), world.now_ns + 1500 * MS)
+    pushing(world, 0, 1500)
+    settle(world)
+    check_numbers(world)
+    number = {trade_id: index for index, trade_id in enumerate(world.venue.trades)}
+    last, told, live = -1, True, False
+    for record in world.published:
+        if record.flags & (wire.REPEATED | wire.IMAGE):
+            continue
+        if record.kind == wire.STATUS:
+            status = json.loads(record.payload)
+            live = status["state"] == "live"
+            told = told or "blind_from_ns" in status
+            continue
+        assert live, "trades only while live"
+        for row in json.loads(record.payload)["data"]:
+            assert number[row["i"]] > last, "in the venue's order, each once"
+            assert number[row["i"]] == last + 1 or told, "what is missing is told"
+            last, told = number[row["i"]], False
+    assert live
+    assert last == len(world.venue.trades) - 1
+
+
+def test_trades_that_are_lost_are_told() -> None:
+    """With faults on both lines: each trade at most once, in order, and before every hole a status tells of it."""
+    each_case("wild trades", wild_trades_case)
