@@ -17,8 +17,10 @@ RESTART_CAP_S: Final = 60.0
 HEALTHY_AFTER_S: Final = 30.0
 """A child that ran this long is restarted at once again."""
 
-_PIPE_BYTES: Final = 1 << 20
-"""A worker's plan is written in one go, before it reads: thousands of topics fit."""
+_PIPE_BYTES: Final = 1 << 16
+"""What a pipe holds on Linux unless it is told otherwise."""
+_MAX_PIPE_BYTES: Final = 1 << 20
+"""What anybody may make it hold (``/proc/sys/fs/pipe-max-size``)."""
 
 
 class RestartPolicy:
@@ -70,14 +72,12 @@ class Child:
         process = subprocess.Popen(  # noqa: S603 - our own module, by the running interpreter
             self._command, stdin=subprocess.PIPE, pass_fds=tuple(pass_fds), bufsize=0, process_group=0
         )
-        assert process.stdin is not None  # noqa: S101 - asked for above
-        fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        with contextlib.suppress(BrokenPipeError):  # it ended already: its exit says why
-            process.stdin.write(message)
         self._process = process
         # A pidfd becomes readable when the process ends: no thread, no SIGCHLD handler (uvloop keeps that for itself).
         self._pidfd = os.pidfd_open(process.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        _write(process.stdin.fileno(), message)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if there is anybody to get it."""
@@ -90,6 +90,17 @@ class Child:
             return
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
-        if process.stdin is not None:
-            process.stdin.close()
-        self._on_exit(process.wait())
+        with process:  # closes its pipe
+            exit_code = process.wait()
+        self._on_exit(exit_code)
+
+
+def _write(pipe: int, message: bytes) -> None:
+    """Write a message into an empty pipe, before anybody reads it: a plan may have thousands of topics."""
+    if len(message) > _PIPE_BYTES:
+        # Refused beyond a user's share of pipe memory (64 MiB for all): then the write waits until the child reads.
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, min(len(message), _MAX_PIPE_BYTES))
+    with contextlib.suppress(BrokenPipeError):  # it ended already: its exit says why
+        while message:
+            message = message[os.write(pipe, message) :]
