@@ -111,7 +111,7 @@ class BookImage:
         for side in (self._bids, self._asks):
             if len({float(price) for price in side}) != len(side):
                 raise ImageError("a price is spelt in two ways")
-            for price in [price for price, size in side.items() if _is_zero(size)]:
+            for price in [price for price, size in side.items() if size == "0" or float(size) == 0.0]:
                 del side[price]
 
     def compose(self) -> bytes:
@@ -122,8 +122,8 @@ class BookImage:
         last = _decode_book(self._last)
         data = _BookData(
             last.data.s,
-            sorted(self._bids.items(), key=_price, reverse=True),
-            sorted(self._asks.items(), key=_price),
+            [(price, self._bids[price]) for price in sorted(self._bids, key=float, reverse=True)],
+            [(price, self._asks[price]) for price in sorted(self._asks, key=float)],
             last.data.u,
             last.data.seq,
         )
@@ -164,10 +164,6 @@ class RpiBookImage:
             last.data.seq,
         )
         return msgspec.json.encode(_RpiBook(last.topic, "snapshot", last.ts, data, last.cts))
-
-
-def _price(level: _Level) -> float:
-    return float(level[0])
 
 
 class _Fields(msgspec.Struct, gc=False):
