@@ -4,11 +4,10 @@ A log call's ``extra={"facts": {...}}`` becomes keys of the JSON line; the text 
 """
 
 import datetime as dt
+import json
 import logging
 import sys
 from typing import Any, Final
-
-import msgspec
 
 TEXT: Final = "text"
 JSON: Final = "json"
@@ -25,7 +24,8 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        # Plain ASCII, and text for whatever JSON has no word for: no line is lost to its content or to the locale.
+        return json.dumps(line, default=str)
 
 
 class _Text(logging.Formatter):
