@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from feedhandler.wire import DOWN, RESYNCING, STALE, UPDATE
+from feedhandler.wire import STALE, UPDATE
 from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, Copy, Frame, PairedLane, Race
 from feedhandler.worker.route import Hole, Route
 
@@ -28,9 +28,9 @@ class Held(NamedTuple):
 
 
 class TradeCopy(Copy):
-    """What one line knows of a symbol's trades. It has joined when its trades continue those published."""
+    """What one line knows of a symbol's trades."""
 
-    __slots__ = ("held",)
+    __slots__ = ("held", "in_step")
 
     race: "TradeRace"
 
@@ -38,12 +38,15 @@ class TradeCopy(Copy):
         super().__init__(lane, race)
         self.held: list[Held] = []
         """Messages of a line that may be ahead."""
+        self.in_step = False
+        """Its trades continue those published, or are those published."""
 
     def forget(self) -> None:
         """Its subscription is gone, and what it knew by it."""
         super().forget()
         self.race.feed.counters["held_back"] += len(self.held)
         self.held = []
+        self.in_step = False
 
     def take(self, frame: Frame, payload: bytes, received_ns: int) -> None:
         """Publish the trades that are new."""
@@ -55,7 +58,11 @@ class TradeCopy(Copy):
         if not ids or "" in ids:
             self.lane.strange("unparsed", "trades without ids", payload)
             ids = [payload.decode(errors="replace")]  # known by its whole text
-        if self.joined and self.route.live:
+        self.take_ids(ids, payload, received_ns)
+
+    def take_ids(self, ids: list[str], payload: bytes, received_ns: int) -> None:
+        """Publish the trades that are new, or have them wait."""
+        if self.in_step and self.route.live:
             self.race.publish_new(self, ids, payload, received_ns)
         else:
             self.race.join(self, ids, payload, received_ns)
@@ -64,7 +71,7 @@ class TradeCopy(Copy):
 class TradeRace(Race):
     """What the copies of a symbol's trades share."""
 
-    __slots__ = ("_first", "_joining", "_older", "_recent")
+    __slots__ = ("_first", "_joining", "_last", "_older", "_recent")
 
     copies: tuple[TradeCopy, ...]
 
@@ -75,6 +82,8 @@ class TradeRace(Race):
         self._older: dict[str, int] = {}
         self._first = b""
         """The first message since the stream began, or went on after a hole: what was before it is lost."""
+        self._last = b""
+        """The last message published."""
         self._joining = False
         """Some line's messages wait."""
         self.copies = tuple(TradeCopy(lane, self) for lane in lines.lanes)
@@ -100,6 +109,7 @@ class TradeRace(Race):
             recent[trade_id] = received_ns
         if len(recent) >= RECENT_IDS:
             self._recent, self._older = {}, recent
+        self._last = payload
         if not self._first:
             self._first = payload
         if self._joining:
@@ -109,38 +119,31 @@ class TradeRace(Race):
         return any(trade_id in self._recent or trade_id in self._older for trade_id in ids)
 
     def join(self, copy: TradeCopy, ids: list[str], payload: bytes, received_ns: int) -> None:
-        """Take a message of a line that has not joined, or of a topic that is not live."""
+        """Take a message of a line that is not in step, or of a topic that is not live."""
         route = self.route
         if not copy.asked:
             # On its way before the unsubscription, or the refusal, took effect.
             self.feed.counters["unexpected"] += 1
             return
         copy.arrived = True
-        if route.live or (route.state == STALE and self.carried and not copy.joined):
-            if self.carried and not self._seen(ids):
-                self._hold(copy, Held(ids, payload, received_ns))
-                return
-            # One of its trades was published: it is in step. Or there is no other line any more.
+        if not self.carried:
+            self._first = b""
+        if self._is_early(payload):
+            # From before the stream began: published then, or within a hole that was told.
+            self.feed.counters["held_back"] += 1
+        elif copy.joined or not self.carried or self._seen(ids):
             copy.held.append(Held(ids, payload, received_ns))
             self._release(copy, received_ns)
         else:
-            self.come_alive(received_ns)
-            copy.joined = True
-            self.publish_new(copy, ids, payload, received_ns)
+            self._hold(copy, Held(ids, payload, received_ns))
 
-    def come_alive(self, now_ns: int) -> None:
-        """Bring the topic to ``live``."""
-        if self.route.state in (DOWN, RESYNCING) or not self.carried:
-            self._first = b""
-        super().come_alive(now_ns)
+    def _is_early(self, payload: bytes) -> bool:
+        first_ms = _time_ms(self._first, 0) if self._first else _time_ms(self._last, -1)
+        return _time_ms(payload, -1) < first_ms
 
     # Lines that join.
 
     def _hold(self, copy: TradeCopy, held: Held) -> None:
-        if self._first and _time_ms(held.payload, -1) < _time_ms(self._first, 0):
-            # From before the stream began: within a hole that was told.
-            self.feed.counters["held_back"] += 1
-            return
         copy.held.append(held)
         self._joining = True
         self.lines.pending.add(self)
@@ -156,7 +159,7 @@ class TradeRace(Race):
     def _release(self, copy: TradeCopy, now_ns: int) -> None:
         """Publish what a line's messages have that is new, in their order; it has joined."""
         held, copy.held = copy.held, []
-        copy.joined = True
+        copy.joined = copy.in_step = True
         if not self.route.live:
             self.come_alive(now_ns)
         for ids, payload, received_ns in held:
@@ -168,10 +171,11 @@ class TradeRace(Race):
 
     def _go_on_without_proof(self, copy: TradeCopy) -> None:
         """A line's trades turn up on no other in time."""
-        since_ns = copy.held[0].received_ns
-        self._go_on_alone(
-            copy, Hole(min(self.feed.known_ns(self.route), since_ns), since_ns), copy.held[-1].received_ns
-        )
+        since_ns, now_ns = copy.held[0].received_ns, copy.held[-1].received_ns
+        if copy.acknowledged_ns and since_ns - copy.acknowledged_ns > HOLD_NS:
+            self._release(copy, now_ns)  # it had been subscribed long before: it is the others that are late
+        else:
+            self._go_on_alone(copy, Hole(min(self.feed.known_ns(self.route), since_ns), since_ns), now_ns)
 
     def _go_on_alone(self, copy: TradeCopy, hole: Hole, now_ns: int) -> None:
         """Publish a line's trades from here on, and say that some may be missing before them."""
@@ -179,16 +183,21 @@ class TradeRace(Race):
         for other in self.copies:
             # Should another line still bring what is missing: it comes too late to be told in order.
             other.joined = other is copy
-        self._first = copy.held[0].payload if copy.held else b""
+            other.in_step = False
+        self._first = b""
+        held, copy.held = copy.held, []
         if not self.route.live:
             self.come_alive(now_ns)
         reason = f"trades may be missing: line {copy.lane.line} goes on alone"
         self.feed.remark(self.route, reason, now_ns, hole)
-        self._release(copy, now_ns)
+        for ids, payload, received_ns in held:
+            copy.take_ids(ids, payload, received_ns)
 
     def acknowledged(self, copy: Copy, now_ns: int) -> None:
         """A line has subscribed. It has joined if no other has."""
         carried = self.carried
+        if not carried:
+            self._first = b""
         super().acknowledged(copy, now_ns)
         copy.joined = not carried
 
@@ -197,10 +206,15 @@ class TradeRace(Race):
         copy = next((copy for copy in self.copies if copy.lane.up and (copy.acknowledged_ns or copy.held)), None)
         if copy is None or not self.route.live:
             return False
-        # Both lines were subscribed for a time, or none was; how late each of them is nobody knows.
         since_ns = copy.acknowledged_ns or copy.held[0].received_ns
         last_ns = lost.lane.last_ns
-        self._go_on_alone(copy, Hole(min(since_ns, last_ns), max(since_ns, last_ns)), now_ns)
+        if copy.acknowledged_ns and last_ns - since_ns > HOLD_NS:
+            # Both were subscribed for a time: whatever came in it came on both, or on this one alone.
+            copy.joined = True
+            self._release(copy, now_ns)
+        else:
+            # How late each of them is nobody knows.
+            self._go_on_alone(copy, Hole(min(since_ns, last_ns), max(since_ns, last_ns)), now_ns)
         return True
 
     def expire(self, now_ns: int) -> None:
