@@ -72,6 +72,7 @@ def _for_programs(loaded: Loaded, plans: list[WorkerPlan]) -> dict[str, Any]:
                 "publish": one.publish,
                 "cpu": one.cpu,
                 "topics": one.topics,
+                "lines": one.lines,
                 "connections": [
                     {
                         "topics": len(topics),
@@ -105,7 +106,7 @@ def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str
     for one in plans:
         product = PRODUCTS[one.product]
         shares = _connections(one)
-        connections += len(shares)
+        connections += len(shares) * one.lines
         lines += ["", one.worker, f"  product      {one.product}"]
         if one.network != config.network:
             lines.append(f"  network      {one.network}: {_NETWORKS[one.network]}")
@@ -114,6 +115,8 @@ def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str
         if one.cpu:
             lines.append(f"  cores        {', '.join(map(str, one.cpu))}")
         lines.append(f"  topics       {len(one.topics):,}")
+        if one.lines > 1:
+            lines.append(f"  lines        {one.lines}: every connection below that many times, first copy wins")
         rows = [
             (
                 f"{len(topics):,}",

@@ -251,7 +251,7 @@ class Client:
             canary = PRODUCTS[self.product].canary
             settings = msgspec.structs.replace(self._settings, canary=canary)
             self._carrier = Carrier(self._feed, url=self.url, settings=settings, ended=self._ended)
-            self._carrier.dial()
+            self._carrier.open()
             self._keeper = asyncio.create_task(self._keep_time(), name=f"keep time of {self.url}")
             self._keeper.add_done_callback(self._ended)
 

@@ -89,6 +89,8 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     subscriptions: list[Subscriptions] = []
     publish: list[str] = msgspec.field(default_factory=lambda: ["ipc://{runtime}/{worker}.pub"])
     """ZeroMQ addresses to bind. Placeholders: ``{runtime}``, ``{endpoint}``, ``{worker}``, ``{index}``, sums too: ``{5600+index}``."""
+    lines: Annotated[int, Meta(ge=1, le=2)] = 1
+    """Connections that carry every topic: with 2 the first copy wins, and the loss of one is not seen."""
     workers: Annotated[
         int, Meta(ge=1, le=1000, extra={"why": "the venue takes 1,000 connections of a product from one address"})
     ] = 1
@@ -132,6 +134,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     runtime_directory: str
     cpu: list[int]
     priority: int = 0
+    lines: int = 1
     connection: Connection
     send_high_water_mark: int
     quiet_status_s: float

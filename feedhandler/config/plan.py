@@ -142,6 +142,7 @@ def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> 
                     runtime_directory=str(runtime_directory),
                     cpu=endpoint.cpu,
                     priority=endpoint.priority,
+                    lines=endpoint.lines,
                     connection=msgspec.structs.replace(endpoint.connection, canary=canary(endpoint)),
                     send_high_water_mark=config.publish.send_high_water_mark,
                     quiet_status_s=config.publish.quiet_status_s,

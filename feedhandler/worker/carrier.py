@@ -13,6 +13,7 @@ from feedhandler.config.model import Connection as Settings
 from feedhandler.worker.connection import Connection
 from feedhandler.worker.diary import Diary
 from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.lines import LineFacts, Lines
 from feedhandler.worker.session import Session
 
 TICK_S: Final = 0.05
@@ -21,6 +22,30 @@ FEED_TICKS: Final = 5
 """Silent topics are looked at every so many ticks."""
 OWN_PAUSE_S: Final = 1.0
 """A tick this late means that the process itself stood still: what is in the socket must be read before judging."""
+
+
+class Bundle:
+    """One set of topics, and its connections: one on every line."""
+
+    def __init__(self, connections: list[Connection], lines: Lines | None) -> None:
+        self.connections = connections
+        self.lines = lines
+        """The race between them; None where there is one line only."""
+
+    @property
+    def lane(self) -> Lane:
+        """The first line's lane: topics are taken up and given up through it, for all."""
+        return self.connections[0].lane
+
+    @property
+    def asked_for(self) -> list[str]:
+        """Everything that counts against a connection's limits."""
+        return self.connections[0].session.topics
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether no connection of it is dialled any more."""
+        return all(connection.gave_up for connection in self.connections)
 
 
 class Carrier:
@@ -33,12 +58,14 @@ class Carrier:
         url: str,
         settings: Settings,
         ended: Callable[["asyncio.Task[None]"], None],
+        lines: int = 1,
         permit: Callable[[str], Awaitable[str]] | None = None,
         explain: Callable[[str], str] = str,
     ) -> None:
         """``settings.canary`` is a topic or ``""``. ``ended`` is told when a connection's task ends."""
         self.feed = feed
-        self.connections: list[Connection] = []
+        self.bundles: list[Bundle] = []
+        self._lines = lines
         self._product = PRODUCTS[feed.product]
         self._url = url
         self._settings = settings
@@ -50,43 +77,55 @@ class Carrier:
         self._ticked_s = self._judge_from_s = self._loop.time()
         self._ticked_ns = time.time_ns()
 
+    @property
+    def connections(self) -> list[Connection]:
+        """Every connection, whichever its line."""
+        return [connection for bundle in self.bundles for connection in bundle.connections]
+
     # Topics come and go.
 
     def carry(self, topics: Iterable[str], epoch: int, blind_from_ns: int | None = None) -> None:
         """Take up those topics that are not carried yet, under ``epoch``."""
         new = [topic for topic in dict.fromkeys(topics) if topic not in self.feed.routes]
-        for connection in [connection for connection in self.connections if not connection.gave_up]:
+        for bundle in [bundle for bundle in self.bundles if not bundle.gave_up]:
             if new:
-                carried = connection.session.topics
-                fitting = share_out(self._product, [*carried, *new])[0][len(carried) :]
-                self._place(connection, fitting, epoch, blind_from_ns)
+                asked_for = bundle.asked_for
+                fitting = share_out(self._product, [*asked_for, *new])[0][len(asked_for) :]
+                self._place(bundle, fitting, epoch, blind_from_ns)
                 new = new[len(fitting) :]
         canary = self._settings.canary
         for fitting in share_out(self._product, new, reserved=[canary] if canary else []):
-            self._place(self.dial(), fitting, epoch, blind_from_ns)
+            self._place(self.open(), fitting, epoch, blind_from_ns)
 
     def release(self, topics: Iterable[str], reason: str) -> None:
         """Carry topics no more."""
         given_up = set(topics)
         now_ns = time.time_ns()
-        for connection in self.connections:
-            gone = [topic for topic in connection.lane.routes if topic in given_up]
+        for bundle in self.bundles:
+            gone = [topic for topic in bundle.lane.routes if topic in given_up]
             if gone:
-                connection.session.unwant(gone)
-                self.feed.release(connection.lane, gone, reason, now_ns)
-                self._provide_canary(connection)
-                connection.step()
+                for connection in bundle.connections:
+                    connection.session.unwant(gone)
+                self.feed.release(bundle.lane, gone, reason, now_ns)
+                self._settle(bundle)
 
-    def _place(self, connection: Connection, topics: list[str], epoch: int, blind_from_ns: int | None) -> None:
+    def _place(self, bundle: Bundle, topics: list[str], epoch: int, blind_from_ns: int | None) -> None:
         if not topics:
             return
-        if connection.lane.canary in topics:
-            # Subscribed anew, as any topic is: its first record has to be a snapshot that was asked for.
-            connection.session.unwant([connection.lane.canary])
-        self.feed.carry(connection.lane, topics, epoch, time.time_ns(), blind_from_ns)
-        connection.session.want(topics)
-        self._provide_canary(connection)
-        connection.step()
+        for connection in bundle.connections:
+            if connection.lane.canary in topics:
+                # Subscribed anew, as any topic is: its first record has to be a snapshot that was asked for.
+                connection.session.unwant([connection.lane.canary])
+        self.feed.carry(bundle.lane, topics, epoch, time.time_ns(), blind_from_ns)
+        for connection in bundle.connections:
+            connection.session.want(topics)
+        self._settle(bundle)
+
+    def _settle(self, bundle: Bundle) -> None:
+        """Give each connection its canary, and let it ask for what it wants."""
+        for connection in bundle.connections:
+            self._provide_canary(connection)
+            connection.step()
 
     def _provide_canary(self, connection: Connection) -> None:
         """A connection with a level-1 book of its own needs no other proof of life."""
@@ -100,21 +139,30 @@ class Carrier:
             connection.session.want([canary])
         lane.canary = canary
 
-    def dial(self) -> Connection:
-        """Open a further connection; topics find their way to it."""
-        lane = Lane(self.feed, line=0, clock_s=self._loop.time)
+    def open(self) -> Bundle:
+        """Dial further connections, one on every line; topics find their way to them."""
+        number = len(self.bundles)
+        if self._lines == 1:
+            lane = Lane(self.feed, line=0, clock_s=self._loop.time)
+            bundle = Bundle([self._dial(str(number), lane)], None)
+        else:
+            lines = Lines(self.feed, self._lines, self._loop.time)
+            connections = [self._dial(f"{number}{chr(ord('a') + lane.line)}", lane) for lane in lines.lanes]
+            bundle = Bundle(connections, lines)
+        self.bundles.append(bundle)
+        self._settle(bundle)
+        return bundle
+
+    def _dial(self, name: str, lane: Lane) -> Connection:
         session = Session(
             self._product,
             ping_interval_s=self._settings.ping_interval_s,
             pong_timeout_s=self._settings.pong_timeout_s,
             has_data=lane.has_data,
         )
-        name = f"{self.feed.worker}/{len(self.connections)}"
-        connection = Connection(name, self._url, self._settings, session, lane, self._permit)
+        connection = Connection(f"{self.feed.worker}/{name}", self._url, self._settings, session, lane, self._permit)
         connection.explain = self._explain
         connection.task.add_done_callback(self._ended)
-        self.connections.append(connection)
-        self._provide_canary(connection)
         return connection
 
     # Time.
@@ -132,6 +180,9 @@ class Carrier:
         self._ticks += 1
         if self._ticks % FEED_TICKS == 0:
             self.feed.tick(now_ns, now_s, judge=judge)
+        for bundle in self.bundles:
+            if bundle.lines is not None:
+                bundle.lines.tick(now_ns, now_s, judge=judge)
         for connection in self.connections:
             if judge and connection.lane.is_mute(now_ns):
                 # Pongs alone never prove data: a connection that brings nothing is opened anew.
@@ -150,11 +201,20 @@ class Carrier:
             news, connection.news = connection.news, []
             diary.news(connection.name, news)
             told += news
+        for bundle in self.bundles:
+            if bundle.lines is not None:
+                news, bundle.lines.news = bundle.lines.news, []
+                diary.news(self.feed.worker, news)
+                told += news
         changes, self.feed.changes = self.feed.changes, []
         diary.changes(changes)
         strange, self.feed.malformed = self.feed.malformed, []
         diary.strange(strange, self._ticked_s)
         return told, changes
+
+    def facts(self) -> list[LineFacts]:
+        """Return how each line of each set of topics does; empty where there is one line only."""
+        return [facts for bundle in self.bundles if bundle.lines is not None for facts in bundle.lines.facts()]
 
     async def close(self) -> None:
         """Close every connection in order, as far as the venue answers in time."""

@@ -50,6 +50,7 @@ class Worker:
             url=plan.url,
             settings=plan.connection,
             ended=self._connection_ended,
+            lines=plan.lines,
             permit=self._link.permit,
             explain=self._loss_reason,
         )

@@ -62,14 +62,14 @@ linear
   url          wss://stream.bybit.com/v5/public/linear
   publish      ipc:///run/feed/linear.pub
   topics       2
-  connection   2 topics, 41 of 21,000 args characters, 1 request
+  connection   3 topics, 63 of 21,000 args characters, 1 request
 
 linear-1
   product      linear
   url          wss://stream.bybit.com/v5/public/linear
   publish      ipc:///run/feed/linear-1.pub
   topics       2
-  connection   2 topics, 41 of 21,000 args characters, 1 request
+  connection   3 topics, 63 of 21,000 args characters, 1 request
 
 spot
   product      spot
@@ -78,9 +78,24 @@ spot
   publish      ipc:///run/feed/spot.pub
                tcp://127.0.0.1:5602
   topics       1
-  connection   1 topic, 18 of 21,000 args characters, 1 request
+  connection   2 topics, 40 of 21,000 args characters, 1 request
 
-feed.toml: no problems; 3 workers, 3 connections, 5 topics
+status
+  product      status
+  url          wss://stream.bybit.com/v5/public/misc/status
+  publish      ipc:///run/feed/status.pub
+  topics       1
+  connection   1 topic, 16 of 21,000 args characters, 1 request
+
+status_testnet
+  product      status
+  network      testnet: Bybit's testnet
+  url          wss://stream-testnet.bybit.com/v5/public/misc/status
+  publish      ipc:///run/feed/status_testnet.pub
+  topics       1
+  connection   1 topic, 16 of 21,000 args characters, 1 request
+
+feed.toml: no problems; 5 workers, 5 connections, 7 topics
 """
     )
 
@@ -100,8 +115,8 @@ def test_check_many_topics(tmp_path: Path) -> None:
         f"  publish      ipc:///tmp/feedhandler-{os.getuid()}/spot.pub\n"
         f"  cores        {core}\n"
         f"  topics       900\n"
-        f"  connections  811 topics, 20,976 of 21,000 args characters, 82 requests\n"
-        f"                89 topics,  2,314 of 21,000 args characters,  9 requests\n"
+        f"  connections  812 topics, 20,998 of 21,000 args characters, 82 requests\n"
+        f"                90 topics,  2,336 of 21,000 args characters,  9 requests\n"
     ) in done.stdout
 
 
@@ -173,7 +188,10 @@ def test_json(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert (told["problems"], told["network"], told["runtime_directory"]) == ([], "mainnet", str(folder / "run"))
-    assert [worker["worker"] for worker in told["workers"]] == ["linear", "linear-1", "spot"]
+    assert [worker["worker"] for worker in told["workers"]] == [
+        *("linear", "linear-1", "spot"),
+        *("status", "status_testnet"),  # the venue's announcements, watched by default on real networks
+    ]
     assert told["workers"][2] == {
         "worker": "spot",
         "endpoint": "spot",
@@ -184,7 +202,8 @@ def test_json(folder: Path) -> None:
         "publish": [f"ipc://{folder}/run/spot.pub", "tcp://127.0.0.1:5602"],
         "cpu": [],
         "topics": ["tickers.BTCUSDT"],
-        "connections": [{"topics": 1, "args_characters": 18, "requests": 1}],
+        "lines": 1,
+        "connections": [{"topics": 2, "args_characters": 40, "requests": 1}],
     }
 
 

@@ -68,6 +68,7 @@ topics = ["tickers.BTCUSDT"]                     # file
 unchecked_topics = []                            # default
 subscriptions = []                               # default
 publish = ["ipc://{runtime}/{worker}.pub"]       # default
+lines = 1                                        # default
 workers = 1                                      # file
 priority = 0                                     # default
 cpu = []                                         # default

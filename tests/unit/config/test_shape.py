@@ -95,7 +95,7 @@ CASES = {
         TOP + LINEAR + '"a b" = 1',
         (
             'endpoints.linear."a b": there is no such key in [endpoints.linear], only product, symbols, streams, topics,'
-            " unchecked_topics, subscriptions, publish, workers, priority, cpu, network, url and connection"
+            " unchecked_topics, subscriptions, publish, lines, workers, priority, cpu, network, url and connection"
         ),
     ),
     "metrics": (TOP + LINEAR + "[metrics]\nlisten = ''", "metrics: is not available in this version"),
@@ -103,7 +103,6 @@ CASES = {
         TOP + LINEAR + "[endpoints.linear.connection]\nmax_age_s = 0",
         "endpoints.linear.connection.max_age_s: is not available in this version",
     ),
-    "lines": (TOP + LINEAR + "lines = 2", "endpoints.linear.lines: is not available in this version"),
     "retain": (TOP + LINEAR + "retain = 1", "endpoints.linear.retain: is not available in this version"),
     "allow_dcp": (TOP + LINEAR + "allow_dcp = true", "endpoints.linear.allow_dcp: is not available in this version"),
     "reference to a key": (
