@@ -1,0 +1,237 @@
+"""One worker as the supervisor knows it: its silence judged, its ends counted, its restarts planned."""
+
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from feedhandler import control, wire
+from feedhandler.config.model import Connection, WorkerPlan
+from feedhandler.supervisor import worker as module
+from feedhandler.supervisor.worker import HUNG_AFTER_S, KILL_AFTER_S, START_PATIENCE_S, Worker
+
+BOOK = "orderbook.50.BTCUSDT"
+
+
+class Process:
+    """Stands in for `Child`: remembers what was done to it, and ends when the test says so."""
+
+    def __init__(self, command: Sequence[str], on_exit: Callable[[int], None]) -> None:
+        self.command = list(command)
+        self.pid: int | None = None
+        self.messages: list[bytes] = []
+        self.signals: list[signal.Signals] = []
+        self._on_exit = on_exit
+
+    def start(self, message: bytes = b"", pass_fds: Sequence[int] = ()) -> None:
+        assert self.pid is None, "it runs already"
+        assert pass_fds == ()
+        self.pid = 4711 + len(self.messages)
+        self.messages.append(message)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            self.signals.append(number)
+
+    def end(self, exit_code: int) -> None:
+        self.pid = None
+        self._on_exit(exit_code)
+
+
+class Watch:
+    """A worker, its stand-in process, and the clock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.plan = WorkerPlan(
+            worker="linear", endpoint="linear", product="linear", network="mainnet",
+            url="ws://127.0.0.1:1/", simulated=False, topics=[BOOK], publish=[f"ipc://{directory}/linear.pub"],
+            runtime_directory=str(directory), cpu=[], connection=Connection(), send_high_water_mark=10,
+            quiet_status_s=10, log_level="info", log_format="text",
+        )  # fmt: skip
+        self.worker = Worker(self.plan, logging.getLogger("feedhandler.test"))
+        self.process: Process = self.worker._child  # type: ignore[assignment]
+        self.now_s = 100.0
+        self.worker.start(self.now_s)
+
+    def wait(self, seconds: float, *, running: bool = True) -> None:
+        """Look every 0.1 s; ``running`` is False where the supervisor itself stood still."""
+        if not running:
+            self.now_s += seconds
+            self.worker.look(self.now_s, 0.2)
+            return
+        for _ in range(round(seconds * 10)):
+            self.now_s += 0.1
+            self.worker.look(self.now_s, 0.1)
+
+    def beat(self, **states: tuple[str, str]) -> None:
+        numbers = {field.name: 0 for field in msgspec.structs.fields(wire.Heartbeat) if field.type in (int, float)}
+        facts: dict[str, Any] = numbers | {
+            "worker": "linear", "network": "mainnet", "state": "live", "topics": {}, "time_ns": round(self.now_s * 1e9)
+        }  # fmt: skip
+        heartbeat = msgspec.convert(facts, wire.Heartbeat)
+        beat = control.Beat(worker="linear", pid=self.process.pid or 0, heartbeat=heartbeat, states=states, lines=[])
+        self.worker.heard(beat, self.now_s)
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    monkeypatch.setattr(module, "Child", Process)
+    return Watch(tmp_path)
+
+
+def test_start_hands_over_the_plan_in_one_line(watch: Watch) -> None:
+    """What the worker reads is what the supervisor meant."""
+    (line,) = watch.process.messages
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert msgspec.json.decode(line, type=WorkerPlan) == watch.plan
+    assert watch.process.command[1:] == ["-m", "feedhandler.worker"]
+    assert watch.worker.state == "starting"
+
+
+def test_hello_is_answered_with_topics_and_epoch(watch: Watch) -> None:
+    """A worker that nobody came before knows of no hole."""
+    assert watch.worker.assign(b"id", 7) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns=None)
+    assert (watch.worker.state, watch.worker.identity, watch.worker.epoch) == ("running", b"id", 7)
+
+
+def test_successor_is_told_since_when_nobody_was_heard(watch: Watch) -> None:
+    """The hole begins with the last beat of the one before."""
+    watch.worker.assign(b"id", 7)
+    watch.beat()
+    last_ns = round(watch.now_s * 1e9)
+    watch.wait(0.5)
+    watch.process.end(-9)
+    watch.wait(0.1)
+    assert watch.worker.assign(b"id", 8) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
+
+
+def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
+    """States are those that changed; silence starts over with each beat."""
+    watch.worker.assign(b"id", 7)
+    watch.beat(**{BOOK: ("live", "")})
+    for _ in range(20):
+        watch.wait(1)
+        watch.beat()
+    assert watch.worker.topics == {BOOK: ("live", "")}
+    assert watch.worker.state == "running"
+    assert watch.process.signals == []
+
+
+# Silence.
+
+
+def test_silent_worker_is_asked_where_it_hangs_and_then_killed(watch: Watch) -> None:
+    """A stack dump first, the kill after it; then it is restarted as after any end."""
+    watch.worker.assign(b"id", 7)
+    watch.wait(HUNG_AFTER_S - 0.2)
+    assert watch.process.signals == []
+    watch.wait(0.4)
+    assert (watch.worker.state, watch.process.signals) == ("hung", [signal.SIGABRT])
+    watch.wait(KILL_AFTER_S - 0.2)
+    assert watch.process.signals == [signal.SIGABRT]
+    watch.wait(1)
+    assert watch.process.signals == [signal.SIGABRT, signal.SIGKILL]
+    watch.process.end(-9)
+    assert (watch.worker.state, watch.worker.last_exit) == ("parked", "killed by SIGKILL")
+    watch.wait(0.1)
+    assert watch.worker.state == "starting"
+
+
+def test_starting_worker_has_more_patience(watch: Watch) -> None:
+    """Imports on a busy machine take their time."""
+    watch.wait(START_PATIENCE_S - 0.2)
+    assert watch.worker.state == "starting"
+    watch.wait(0.4)
+    assert watch.worker.state == "hung"
+
+
+def test_our_own_pause_is_nobodys_silence(watch: Watch) -> None:
+    """Only the time in which the supervisor ran counts against a worker."""
+    watch.worker.assign(b"id", 7)
+    watch.wait(3600, running=False)
+    assert (watch.worker.state, watch.process.signals) == ("running", [])
+
+
+# Ends.
+
+
+@pytest.mark.parametrize(("exit_code", "words"), [(1, "exit 1"), (0, "exit 0"), (-11, "killed by SIGSEGV")])
+def test_worker_that_ended_by_itself_is_restarted_at_once(
+    exit_code: int, words: str, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever its exit code, unless it says that it could not start."""
+    watch.worker.assign(b"id", 7)
+    watch.process.end(exit_code)
+    assert (watch.worker.state, watch.worker.last_exit, watch.worker.identity) == ("parked", words, b"")
+    assert f"worker linear ended ({words}); again at once" in caplog.text
+    watch.wait(0.1)
+    assert (watch.worker.state, watch.worker.restarts, len(watch.process.messages)) == ("starting", 1, 2)
+
+
+def test_crash_loop_is_parked_with_growing_delays(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    """At once, then half a second, a second, two …"""
+    pauses = []
+    for _ in range(6):
+        watch.process.end(1)
+        ended_s = watch.now_s
+        while watch.worker.state == "parked":
+            watch.wait(0.1)
+        pauses.append(watch.now_s - ended_s)
+    assert pauses == pytest.approx([0.1, 0.5, 1, 2, 4, 8], abs=0.11)
+    assert "again in 8 s" in caplog.text
+    assert watch.worker.restarts == 6
+
+
+def test_worker_that_could_not_start_stays_parked_with_its_last_word(
+    watch: Watch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Exit code 3: starting it again would change nothing; the reason is shown once, and its file is gone."""
+    (tmp_path / "linear.error").write_text("cannot bind ipc:///x: process 7 publishes there")
+    watch.process.end(3)
+    watch.wait(120)
+    assert (watch.worker.state, watch.worker.restart_s, watch.worker.restarts) == ("parked", None, 0)
+    assert watch.worker.last_exit == "exit 3: cannot bind ipc:///x: process 7 publishes there"
+    assert "could not start (exit 3: cannot bind" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+# Stopping.
+
+
+def test_stop_asks_once_and_does_not_restart(watch: Watch) -> None:
+    """In order; what it says on the way out is its exit code."""
+    watch.worker.assign(b"id", 7)
+    watch.worker.stop()
+    watch.worker.stop()
+    assert (watch.worker.state, watch.process.signals) == ("stopping", [signal.SIGTERM])
+    watch.wait(60)
+    assert watch.process.signals == [signal.SIGTERM]
+    watch.process.end(0)
+    watch.wait(60)
+    assert (watch.worker.state, watch.worker.last_exit, len(watch.process.messages)) == ("stopped", "exit 0", 1)
+
+
+def test_stop_while_it_waits_for_its_restart_cancels_that(watch: Watch) -> None:
+    """A parked worker is stopped at once."""
+    watch.process.end(1)
+    watch.worker.stop()
+    watch.wait(60)
+    assert (watch.worker.state, len(watch.process.messages)) == ("stopped", 1)
+
+
+def test_status_tells_all_of_it(watch: Watch) -> None:
+    """What `feedhandler status` shows, before and after its first beat."""
+    assert watch.worker.status(watch.now_s).beat_age_s is None
+    watch.worker.assign(b"id", 7)
+    watch.beat(**{BOOK: ("live", "")})
+    told = watch.worker.status(watch.now_s + 2)
+    assert (told.worker, told.state, told.pid, told.epoch, told.restarts) == ("linear", "running", 4711, 7, 0)
+    assert told.beat_age_s == pytest.approx(2)
+    assert told.topics == {BOOK: ("live", "")}
+    assert told.heartbeat is not None
+    assert (told.url, told.publish, told.network) == (watch.plan.url, watch.plan.publish, "mainnet")
