@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 RECENT_RECORDS: Final = JOURNAL_LIMIT
 """At least so many records are kept of a line that stands by, and at most twice as many."""
+RECENT_EVENTS: Final = 500
+"""The same for events, which nothing replaces: enough for the time until an owner's silence is noticed."""
+BEHIND_NS: Final = 10_000_000_000
+"""How long a line that goes on may take to come to where the former one was. What it brings until then is old."""
 
 
 class StandbyCopy(Copy):
@@ -65,8 +69,9 @@ class StandbyCopy(Copy):
         if kind == SNAPSHOT and self.race.merges:
             self.recent, self.image = [], None
         self.recent.append(payload)
-        if len(self.recent) > 2 * RECENT_RECORDS:
-            older, self.recent = self.recent[:RECENT_RECORDS], self.recent[RECENT_RECORDS:]
+        enough = self.race.enough
+        if len(self.recent) > 2 * enough:
+            older, self.recent = self.recent[:enough], self.recent[enough:]
             if self.race.merges:
                 self._fold(older)
 
@@ -97,7 +102,7 @@ class StandbyCopy(Copy):
 class Standby(Race):
     """What the copies of such a topic share."""
 
-    __slots__ = ("_behind_ns", "behind", "chained", "last", "last_ns", "merges", "owner")
+    __slots__ = ("_behind_ns", "_told", "behind", "chained", "enough", "last", "last_ns", "merges", "owner")
 
     copies: tuple[StandbyCopy, ...]
 
@@ -108,11 +113,14 @@ class Standby(Race):
         """Deltas need the snapshot before them."""
         self.chained = route.nature is Nature.BOOK
         """A book whose lines were seen to differ."""
+        self.enough = RECENT_EVENTS if route.nature is Nature.EVENT else RECENT_RECORDS
         self.owner: StandbyCopy | None = None
         """Whose records are published."""
         self.behind = False
         """The owner, new, has not come to where the former one was."""
         self._behind_ns = 0
+        self._told = False
+        """That records may be missing before what comes now."""
         self.last = b""
         """The last record published, as the venue sent it."""
         self.last_ns = 0
@@ -146,7 +154,18 @@ class Standby(Race):
         elif route.live or route.state == STALE or not needs_more:
             if not route.live:
                 self.come_alive(received_ns)
-            self._publish(copy, kind, payload, received_ns)
+            if self.behind:
+                copy.absorb(kind, payload)
+                self._take_over(copy, None, received_ns)
+            else:
+                self._publish(copy, kind, payload, received_ns)
+
+    def come_alive(self, now_ns: int) -> None:
+        """Bring the topic to ``live``."""
+        if self.route.state != STALE and self.route.nature is Nature.EVENT and self.last:
+            # The line may be later than the one before the outage was: its first events may be old ones.
+            self.behind, self._behind_ns, self._told = True, now_ns, True
+        super().come_alive(now_ns)
 
     def _in_chain(self, copy: StandbyCopy, kind: int, frame: Frame, payload: bytes, received_ns: int) -> bool:
         """Say whether a record of a book continues its line's; a gap on one line is mended on that line."""
@@ -188,7 +207,7 @@ class Standby(Race):
     # Who owns the topic.
 
     def _own(self, copy: StandbyCopy) -> None:
-        former, self.owner, self.behind = self.owner, copy, False
+        former, self.owner = self.owner, copy
         if former is not None and former is not copy and former.joined and self.merges:
             former.forget_state()  # an owner keeps no state: its records made the published one
         if not self.route.live:
@@ -202,7 +221,7 @@ class Standby(Race):
         self.feed.counters["switches"] += 1
         lost = self.owner
         self._own(copy)
-        self._behind_ns = now_ns
+        self.behind, self._behind_ns = False, now_ns
         self._take_over(copy, lost, now_ns)
 
     def _take_over(self, copy: StandbyCopy, lost: StandbyCopy | None, now_ns: int) -> None:
@@ -211,7 +230,7 @@ class Standby(Race):
         last_ms = _head(self.last).ts
         if missed is None:
             is_behind = bool(copy.recent) and _head(copy.recent[-1]).ts < last_ms
-            self.behind = is_behind and abs(now_ns - self._behind_ns) < HOLD_NS
+            self.behind = is_behind and abs(now_ns - self._behind_ns) < BEHIND_NS
             if self.behind:
                 return  # it will come there
         self.behind = False
@@ -223,11 +242,13 @@ class Standby(Race):
             self._publish_state(copy, now_ns)
             return
         if missed is None:
-            missed = [payload for payload in recent if _head(payload).ts > last_ms]
-            if self.route.nature is Nature.EVENT:
+            newest = _decode_state(self.last) if self.last else None
+            missed = [payload for payload in recent if _head(payload).ts > last_ms and _decode_state(payload) != newest]
+            if self.route.nature is Nature.EVENT and not self._told:
                 reason = f"records may be missing: line {copy.lane.line} goes on"
                 self.feed.remark(self.route, reason, now_ns, Hole(min(self.feed.known_ns(self.route), now_ns), now_ns))
         copy.image = None
+        self._told = False
         for payload in missed:
             self._publish(copy, DELTA if _head(payload).type == "delta" else self.route.kind, payload, now_ns)
 

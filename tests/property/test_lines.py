@@ -288,3 +288,110 @@ def wild_trades_case(seed: int) -> None:
 def test_trades_that_are_lost_are_told() -> None:
     """With faults on both lines: each trade at most once, in order, and before every hole a status tells of it."""
     each_case("wild trades", wild_trades_case)
+
+
+LINE_LOSSES: Final = ("cut", "slow", "forget", "stall")
+"""What a line without counts or ids can show: records left out one by one cannot be known."""
+
+
+def check_states(world: World) -> int:
+    """Follow a topic that is a state, and compare it with the venue's at every record; return the last ``seq``."""
+    check_numbers(world)
+    fields: dict[str, str] | None = None
+    live, last = False, -1
+    for record in world.published:
+        if record.flags & (wire.REPEATED | wire.IMAGE):
+            continue
+        message = json.loads(record.payload)
+        if record.kind == wire.STATUS:
+            live = message["state"] == "live"
+            if not live:
+                fields, last = None, -1
+            continue
+        assert live, "data only while live"
+        if world.topic == TICKER:
+            assert record.kind == wire.SNAPSHOT or fields is not None, "a snapshot first"
+            fields = {**({} if record.kind == wire.SNAPSHOT else fields or {}), **message["data"]}
+            seq = message["cs"]
+            assert fields == world.venue.truth[seq][3], "the venue's fields"
+        else:
+            seq = message["data"]["seq"]
+            _, bids, asks, _ = world.venue.truth[seq]
+            assert message["data"]["b"] == [["99.5", bids["99.5"]]]
+            assert message["data"]["a"] == [["101.5", asks["101.5"]]]
+        assert seq > last, "nothing older, nothing twice"
+        last = seq
+    assert live
+    return last
+
+
+def quiet_state_case(seed: int) -> None:
+    world = World(TICKER if seed % 2 else LEVEL_1, seed)
+    warm_up(world)
+    before = len(world.statuses)
+    broken, whole = world.chance.sample(world.wires, 2)
+    whole.delay_ns = world.chance.choice((1, 20, 100, 300)) * MS
+    disturb(world, broken, LINE_LOSSES, world.now_ns + 1500 * MS)
+    pushing(world, 0, 1500)
+    settle(world)
+    assert len(world.statuses) == before, "nobody hears of a line's faults while another one is whole"
+    assert check_states(world) == world.venue.order[-1]
+
+
+def test_a_state_is_the_venues_while_one_line_is_whole() -> None:
+    """Tickers and level 1, one line cut, slow or forgotten: no status, each record the venue's, none older."""
+    each_case("quiet state", quiet_state_case)
+
+
+def wild_state_case(seed: int) -> None:
+    world = World(TICKER if seed % 2 else LEVEL_1, seed)
+    warm_up(world)
+    for one in world.wires:
+        disturb(world, one, LINE_LOSSES, world.now_ns + 1500 * MS)
+    pushing(world, 0, 1500)
+    settle(world)
+    assert check_states(world) == world.venue.order[-1]
+
+
+def test_a_live_state_is_the_venues_whatever_the_lines_do() -> None:
+    """With faults on both lines: each live record makes a state that the venue had, in order; at last the present one."""
+    each_case("wild state", wild_state_case)
+
+
+def events_case(seed: int, *, wild: bool) -> None:
+    world = World(LIQUIDATIONS, seed)
+    warm_up(world)
+    before = len(world.statuses)
+    broken, whole = world.chance.sample(world.wires, 2)
+    whole.delay_ns = world.chance.choice((1, 20, 100, 300)) * MS
+    disturb(world, broken, LINE_LOSSES, world.now_ns + 1500 * MS)
+    if wild:
+        disturb(world, whole, LINE_LOSSES, world.now_ns + 1500 * MS)
+    pushing(world, 0, 1500)
+    settle(world)
+    check_numbers(world)
+    if not wild:
+        assert len(world.statuses) == before
+    order = world.venue.order
+    place, told = -1, True
+    for record in world.published:
+        if record.flags & (wire.REPEATED | wire.IMAGE):
+            continue
+        if record.kind == wire.STATUS:
+            told = told or b"blind_from_ns" in record.payload
+            continue
+        seq = int(json.loads(record.payload)["data"][0]["v"])
+        assert order.index(seq) > place, "in order, each once"
+        assert order.index(seq) == place + 1 or told, "what is missing is told"
+        place, told = order.index(seq), False
+    assert place == len(order) - 1
+
+
+def test_events_without_ids_are_whole_while_one_line_is() -> None:
+    """Liquidations, one line cut, slow or forgotten: each one once, in order, and no status."""
+    each_case("quiet events", lambda seed: events_case(seed, wild=False))
+
+
+def test_events_without_ids_that_are_lost_are_told() -> None:
+    """With faults on both lines: each at most once, in order, and before every hole a status tells of it."""
+    each_case("wild events", lambda seed: events_case(seed, wild=True))

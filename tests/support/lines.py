@@ -71,8 +71,9 @@ class Venue:
         }
         return encode({"topic": self.topic, "type": kind, "ts": self.now_ms, "data": data, "cts": self.now_ms})
 
-    def snapshot(self) -> bytes | None:
-        """What a subscriber gets first; None where the topic has none."""
+    def snapshot(self, now_ns: int = 0) -> bytes | None:
+        """What a subscriber gets first, made when it is served (dossier 5.5); None where the topic has none."""
+        self.now_ms = max(now_ns // MS, self.now_ms)
         if self.topic == BOOK:
             return self._book("snapshot", self.bids, self.asks)
         if self.topic == LEVEL_1:
@@ -262,7 +263,7 @@ class Wire:
             self.subscribed = True
             self.mute_topic = False
             self.skip, self.repeat, self.swap = 0, False, False
-            snapshot = self.world.venue.snapshot()
+            snapshot = self.world.venue.snapshot(self.world.now_ns)
             first_data = self.world.chance.random() < 0.5
             if not first_data:
                 self._later(self._acknowledge)
