@@ -197,6 +197,7 @@ class Connection:
         self.session.closed()
         self._reason = self._reason or _why(transport)
         if not self._closing:
+            self.news.append(f"lost: {self._reason}")
             self._down(self._reason)
 
     def _down(self, reason: str) -> None:
