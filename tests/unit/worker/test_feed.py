@@ -20,6 +20,7 @@ from feedhandler.worker.route import (
     RESYNC_CALM_S,
     SAMPLES,
     SNAPSHOT_TIMEOUT_S,
+    Hole,
 )
 
 BOOK, LEVEL_1, FULL = "orderbook.50.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.full.BTCUSDT"
@@ -1278,6 +1279,19 @@ def test_heartbeat_counts_what_happened() -> None:
     )  # of the book: subscribing, live, snapshot, delta; of the trades: three statuses, an update
     assert (beat.images, beat.duplicates, beat.reconnects) == (1, 1, 1)
     assert (beat.topics, beat.rejected, beat.connections, beat.connections_up) == ({"live": 1}, 0, 1, 1)
+
+
+def test_live_topic_says_again_what_it_may_have_missed() -> None:
+    """A new status under the next number, in the same state, and the topic goes on."""
+    rig = Rig()
+    rig.start(TRADES)
+    rig.feed.remark(rig.route(TRADES), "line 1 took over", rig.now_ns + S, Hole(START_NS, START_NS + S))
+    (record,) = rig.take()
+    said = status(record)
+    assert (record.sequence, said.state, said.reason) == (3, "live", "line 1 took over")
+    assert (said.blind_from_ns, said.blind_to_ns, said.since_ns) == (START_NS, START_NS + S, START_NS + S)
+    rig.come(trade(TRADES))
+    assert kinds(rig) == [UPDATE]
 
 
 def test_has_data_is_true_while_data_flow() -> None:
