@@ -284,9 +284,7 @@ class BookRace(Race):
         route = self.route
         while route.live:
             offer = self.offer
-            if offer is not None and (
-                self.seq >= offer.ids.seq if offer.ids.seq else route.update_id >= offer.ids.u
-            ):
+            if offer is not None and (self.seq >= offer.ids.seq if offer.ids.seq else route.update_id >= offer.ids.u):
                 self.offer = None
                 if offer.joins and offer.ids.u == route.update_id:
                     # The published book has come to where another line began.

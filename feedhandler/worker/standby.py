@@ -120,7 +120,7 @@ class Standby(Race):
         """The owner, new, has not come to where the former one was."""
         self._behind_ns = 0
         self._told = False
-        """That records may be missing before what comes now."""
+        """That records may be missing before what comes now, or there is nothing to tell."""
         self.last = b""
         """The last record published, as the venue sent it."""
         self.last_ns = 0
@@ -150,13 +150,13 @@ class Standby(Race):
                 self.switch(copy, received_ns)  # the owner is silent, and this line speaks
         elif self.behind:
             copy.absorb(kind, payload)
-            self._take_over(copy, None, received_ns)
+            self._take_over(copy, received_ns)
         elif route.live or route.state == STALE or not needs_more:
             if not route.live:
                 self.come_alive(received_ns)
             if self.behind:
                 copy.absorb(kind, payload)
-                self._take_over(copy, None, received_ns)
+                self._take_over(copy, received_ns)
             else:
                 self._publish(copy, kind, payload, received_ns)
 
@@ -222,53 +222,73 @@ class Standby(Race):
         lost = self.owner
         self._own(copy)
         self.behind, self._behind_ns = False, now_ns
-        self._take_over(copy, lost, now_ns)
+        self._told = lost is not None and self._nothing_between(copy, lost)
+        self._take_over(copy, now_ns)
 
-    def _take_over(self, copy: StandbyCopy, lost: StandbyCopy | None, now_ns: int) -> None:
+    def _take_over(self, copy: StandbyCopy, now_ns: int) -> None:
         """Publish what a line has had since the last record published, or, where that is not seen, its state."""
-        missed = self._missed(copy, lost)
-        last_ms = _head(self.last).ts
-        if missed is None:
-            is_behind = bool(copy.recent) and _head(copy.recent[-1]).ts < last_ms
-            self.behind = is_behind and abs(now_ns - self._behind_ns) < BEHIND_NS
-            if self.behind:
-                return  # it will come there
-        self.behind = False
-        recent, copy.recent = copy.recent, []
+        missed = self._since_last(copy)
+        is_event = self.route.nature is Nature.EVENT
+        if missed is None and not self.merges:
+            last_ms, last = _head(self.last).ts, _state(self.last)
+            newer = [payload for payload in copy.recent if _head(payload).ts > last_ms and _state(payload) != last]
+            if not newer and self._waits(now_ns, is_behind=bool(self.last) and (is_event or bool(copy.recent))):
+                return  # what it has is old
+            if is_event:
+                self._tell_hole(copy, now_ns)
+            missed = newer
+        elif missed is None and self._waits(
+            now_ns, is_behind=bool(copy.recent) and _head(copy.recent[-1]).ts < _head(self.last).ts
+        ):
+            return
+        self.behind = self._told = False
         if not self.route.live:
             self.come_alive(now_ns)
-        if missed is None and self.merges:
-            copy.recent = recent
-            self._publish_state(copy, now_ns)
-            return
         if missed is None:
-            newest = _decode_state(self.last) if self.last else None
-            missed = [payload for payload in recent if _head(payload).ts > last_ms and _decode_state(payload) != newest]
-            if self.route.nature is Nature.EVENT and not self._told:
-                reason = f"records may be missing: line {copy.lane.line} goes on"
-                self.feed.remark(self.route, reason, now_ns, Hole(min(self.feed.known_ns(self.route), now_ns), now_ns))
-        copy.image = None
-        self._told = False
-        for payload in missed:
-            self._publish(copy, DELTA if _head(payload).type == "delta" else self.route.kind, payload, now_ns)
+            self._publish_state(copy, now_ns)
+        else:
+            copy.recent, copy.image = [], None
+            for payload in missed:
+                self._publish(copy, DELTA if _head(payload).type == "delta" else self.route.kind, payload, now_ns)
 
-    def _missed(self, copy: StandbyCopy, lost: StandbyCopy | None) -> list[bytes] | None:
-        """Return a line's records since the last one published; None where it is not known which they are."""
+    def _tell_hole(self, copy: StandbyCopy, now_ns: int) -> None:
+        """Say that events may be missing before what this line brings, unless that is said or cannot be."""
+        if not self._told:
+            reason = f"records may be missing: line {copy.lane.line} goes on"
+            self.feed.remark(self.route, reason, now_ns, Hole(min(self.feed.known_ns(self.route), now_ns), now_ns))
+        self._told = True
+
+    def expire(self, now_ns: int) -> None:
+        """Tell of a hole in time, also where no event comes."""
+        waits = self.behind and not self._told and self.owner is not None
+        if waits and self.owner is not None and abs(now_ns - self._behind_ns) > HOLD_NS:
+            self._tell_hole(self.owner, now_ns)
+        elif not waits:
+            self.lines.pending.discard(self)
+
+    def _waits(self, now_ns: int, *, is_behind: bool) -> bool:
+        """Say whether the owner is to come first to where the former one was."""
+        self.behind = is_behind and abs(now_ns - self._behind_ns) < BEHIND_NS
+        if self.behind and self.route.nature is Nature.EVENT:
+            self.lines.pending.add(self)
+        return self.behind
+
+    def _since_last(self, copy: StandbyCopy) -> list[bytes] | None:
+        """Return a line's records since the last one published; None where it does not have that one."""
         recent = copy.recent
         for index in range(len(recent) - 1, -1, -1):
             if recent[index] == self.last:
                 return recent[index + 1 :]
+        return None
+
+    def _nothing_between(self, copy: StandbyCopy, lost: StandbyCopy) -> bool:
+        """Say whether both lines were subscribed for a time, and this one since after the last record."""
         since_ns = copy.acknowledged_ns
-        if (
-            self.merges
-            or lost is None
-            or not since_ns
-            or lost.lane.last_ns - since_ns < HOLD_NS
-            or (self.last and since_ns - self.last_ns < HOLD_NS)
-        ):
-            return None
-        # Both lines were subscribed for a time, and this one since after the last record: all that it has is new.
-        return list(recent)
+        return (
+            since_ns > 0
+            and lost.lane.last_ns - since_ns > HOLD_NS
+            and (not self.last or since_ns - self.last_ns > HOLD_NS)
+        )
 
     def _publish_state(self, copy: StandbyCopy, now_ns: int) -> None:
         try:
@@ -279,7 +299,7 @@ class Standby(Race):
             return
         update_id = copy.update_id
         copy.recent, copy.image = [], None
-        if published is None or _decode_state(published) != _decode_state(state):
+        if published is None or _state(published) != _state(state):
             copy.deliver_composed(SNAPSHOT, state, now_ns)
         copy.update_id = update_id
 
@@ -318,12 +338,12 @@ class _Head(msgspec.Struct, gc=False):
     ts: int = 0
 
 
-class _State(msgspec.Struct):
+class _Data(msgspec.Struct):
     data: object = None
 
 
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
-_decode_state: Final = msgspec.json.Decoder(_State).decode
+_decode_data: Final = msgspec.json.Decoder(_Data).decode
 
 
 def _head(payload: bytes) -> _Head:
@@ -332,3 +352,11 @@ def _head(payload: bytes) -> _Head:
         return _decode_head(payload)
     except ValueError:
         return _Head()
+
+
+def _state(payload: bytes) -> object:
+    """Return what a message says, whenever it says it; None where it says nothing."""
+    try:
+        return _decode_data(payload).data
+    except ValueError:
+        return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from feedhandler.wire import STALE, UPDATE
+from feedhandler.wire import UPDATE
 from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, Copy, Frame, PairedLane, Race
 from feedhandler.worker.route import Hole, Route
 
@@ -120,7 +120,6 @@ class TradeRace(Race):
 
     def join(self, copy: TradeCopy, ids: list[str], payload: bytes, received_ns: int) -> None:
         """Take a message of a line that is not in step, or of a topic that is not live."""
-        route = self.route
         if not copy.asked:
             # On its way before the unsubscription, or the refusal, took effect.
             self.feed.counters["unexpected"] += 1

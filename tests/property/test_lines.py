@@ -9,10 +9,9 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-import pytest
+from support.lines import BOOK, FULL_BOOK, LEVEL_1, LIQUIDATIONS, MS, TICKER, TRADES, Wire, World
 
 from feedhandler import wire
-from support.lines import BOOK, FULL_BOOK, LEVEL_1, LIQUIDATIONS, MS, TICKER, TRADES, Wire, World
 
 CASES: Final = 1500
 """Of each kind."""
@@ -28,7 +27,9 @@ def warm_up(world: World) -> None:
         pushing(world, 0, 100)
 
 
-def pushing(world: World, events: float, for_ms: int, names: tuple[str, ...] = ("restart", "snapshot", "fall back")) -> None:
+def pushing(
+    world: World, events: float, for_ms: int, names: tuple[str, ...] = ("restart", "snapshot", "fall back")
+) -> None:
     """Have the venue push records for a time; ``events`` is how likely one of them is something special."""
     chance = world.chance
     end_ns = world.now_ns + for_ms * MS

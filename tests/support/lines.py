@@ -95,7 +95,10 @@ class Venue:
             row = {"T": self.now_ms, "s": "BTCUSDT", "S": "Buy", "v": str(self.seq), "p": "1"}
             return encode({"topic": LIQUIDATIONS, "type": "snapshot", "ts": self.now_ms, "data": [row]})
         if self.topic == TICKER:
-            changed = {name: str(chance.randrange(10_000)) for name in chance.sample(["lastPrice", "markPrice", "bid1Price"], 2)}
+            changed = {
+                name: str(chance.randrange(10_000))
+                for name in chance.sample(["lastPrice", "markPrice", "bid1Price"], 2)
+            }
             self.fields.update(changed)
             self._remember()
             data = {"symbol": "BTCUSDT", **changed}
@@ -134,7 +137,9 @@ class Venue:
         for _ in range(self.chance.choice((1, 1, 1, 2, 4))):
             trade_id = f"t{len(self.trades)}"
             self.trades.append(trade_id)
-            rows.append({"T": self.now_ms, "s": "BTCUSDT", "S": "Buy", "v": "1", "p": "2", "i": trade_id, "seq": self.seq})
+            rows.append(
+                {"T": self.now_ms, "s": "BTCUSDT", "S": "Buy", "v": "1", "p": "2", "i": trade_id, "seq": self.seq}
+            )
         self._remember()
         return encode({"topic": TRADES, "type": "snapshot", "ts": self.now_ms, "data": rows})
 
