@@ -15,7 +15,7 @@ from feedhandler import wire
 from feedhandler.bybit.products import STATUS_TOPIC
 from feedhandler.wire import DOWN, LIVE, REJECTED, RESYNCING, STALE, SUBSCRIBING
 from feedhandler.worker.feed import Feed, Lane
-from feedhandler.worker.route import Hole, Route
+from feedhandler.worker.route import JOURNAL_LIMIT, Hole, Route
 
 if TYPE_CHECKING:
     from feedhandler.worker.lines import Lines
@@ -127,15 +127,12 @@ class PairedLane(Lane):
             return True
         return self._not_ours(payload, received_ns, error)
 
-    def keep(self, route: Route, kind: int, payload: bytes, received_ns: int) -> None:
-        """Keep what a late joiner will need."""
-        self._keep(route, kind, payload, received_ns)
-
     def lagged(self, lag_ns: int) -> None:
         """Note by how much this line's copy of a record came after the first one."""
         self.lags += 1
         self.lag_sum_ns += lag_ns
-        self.lag_max_ns = max(self.lag_max_ns, lag_ns)
+        if lag_ns > self.lag_max_ns:  # noqa: PLR1730 - max() costs more, and this runs for every second copy
+            self.lag_max_ns = lag_ns
 
     def fold(self, route: Route, now_ns: int) -> None:
         """Fold what was kept."""
@@ -294,20 +291,22 @@ class Copy:
         self.acknowledged_ns = 0
         self.due_s = None
 
-    def deliver(self, kind: int, payload: bytes, received_ns: int) -> None:
-        """Publish a record under the topic's next number, as this line's."""
-        self._send(self.heads[kind], kind, payload, received_ns)
-
-    def deliver_composed(self, kind: int, payload: bytes, received_ns: int) -> None:
-        """Publish what we rebuilt of this line's records."""
-        self._send(self.composed_head, kind, payload, received_ns)
-
-    def _send(self, head: bytes, kind: int, payload: bytes, received_ns: int) -> None:
-        self.lane.wins += 1
-        route = self.route
-        route.sequence += 1
-        self.publish(head, route.sequence, received_ns, payload)
-        self.lane.keep(route, kind, payload, received_ns)
+    def deliver(self, kind: int, payload: bytes, received_ns: int, *, composed: bool = False) -> None:
+        """Publish a record of this line, or what we rebuilt of its records, under the topic's next number."""
+        route, lane = self.route, self.lane
+        lane.wins += 1
+        route.sequence = sequence = route.sequence + 1
+        self.publish(self.composed_head if composed else self.heads[kind], sequence, received_ns, payload)
+        # Only now what a late joiner will need.
+        journal = route.journal
+        if journal is not None:
+            if kind == wire.DELTA:
+                journal.append(payload)
+                if len(journal) > JOURNAL_LIMIT:
+                    lane.fold(route, received_ns)
+            else:
+                route.journal = [payload]
+                route.image = None
 
     def silence(self, others: int, now_s: float) -> tuple[int, float]:
         """Return how many records the other copies have had (``others``: so far) since this one's last, and for how long."""

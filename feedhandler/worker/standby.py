@@ -58,11 +58,16 @@ class StandbyCopy(Copy):
         race = self.race
         route = self.route
         kind = DELTA if frame.type == "delta" else route.kind
-        if race.owner is self and route.live and not race.behind and not race.chained:
-            race.last, race.last_ns = payload, received_ns
-            self.deliver(kind, payload, received_ns)
-        else:
+        if not self.joined or not route.live or race.chained:
             race.odd(self, kind, frame, payload, received_ns)
+        elif race.owner is not self:
+            self.absorb(kind, payload)
+        elif race.behind:
+            race.odd(self, kind, frame, payload, received_ns)
+        else:
+            race.last = payload
+            race.last_ns = received_ns
+            self.deliver(kind, payload, received_ns)
 
     def absorb(self, kind: int, payload: bytes) -> None:
         """Keep a record."""
@@ -300,7 +305,7 @@ class Standby(Race):
         update_id = copy.update_id
         copy.recent, copy.image = [], None
         if published is None or _state(published) != _state(state):
-            copy.deliver_composed(SNAPSHOT, state, now_ns)
+            copy.deliver(SNAPSHOT, state, now_ns, composed=True)
         copy.update_id = update_id
 
     def left(self, copy: Copy, now_ns: int) -> None:

@@ -51,17 +51,15 @@ class TradeCopy(Copy):
     def take(self, frame: Frame, payload: bytes, received_ns: int) -> None:
         """Publish the trades that are new."""
         self.records += 1
+        rows = frame.data
         try:
-            ids = [item.i for item in frame.data]  # type: ignore[union-attr]  # an object has none: see below
+            # Most messages have one trade, and a comprehension is a call.
+            ids = [rows[0].i] if len(rows) == 1 else [row.i for row in rows]  # type: ignore[index, union-attr, arg-type]  # an object has none: see below
         except (AttributeError, TypeError):
             ids = [""]
         if not ids or "" in ids:
             self.lane.strange("unparsed", "trades without ids", payload)
             ids = [payload.decode(errors="replace")]  # known by its whole text
-        self.take_ids(ids, payload, received_ns)
-
-    def take_ids(self, ids: list[str], payload: bytes, received_ns: int) -> None:
-        """Publish the trades that are new, or have them wait."""
         if self.in_step and self.route.live:
             self.race.publish_new(self, ids, payload, received_ns)
         else:
@@ -92,19 +90,23 @@ class TradeRace(Race):
 
     def publish_new(self, copy: TradeCopy, ids: list[str], payload: bytes, received_ns: int) -> None:
         """Publish the trades of a message that were not published before."""
-        recent, older = self._recent, self._older
-        unseen = [trade_id for trade_id in ids if trade_id not in recent and trade_id not in older]
+        recent = self._recent
+        first = ids[0]
+        if len(ids) == 1:
+            unseen = ids if first not in recent and first not in self._older else []
+        else:
+            unseen = [trade_id for trade_id in ids if trade_id not in recent and trade_id not in self._older]
+        if not unseen:
+            lane = copy.lane
+            lane.second_copies += 1
+            if first_ns := recent.get(first):
+                lane.lagged(received_ns - first_ns)
+            return
         if len(unseen) == len(ids):
             copy.deliver(UPDATE, payload, received_ns)
-        elif unseen:
-            self.feed.counters["rebuilt"] += 1
-            copy.deliver_composed(UPDATE, _only(payload, ids, set(unseen)), received_ns)
         else:
-            copy.lane.second_copies += 1
-            first_ns = recent.get(ids[0])
-            if first_ns:
-                copy.lane.lagged(received_ns - first_ns)
-            return
+            self.feed.counters["rebuilt"] += 1
+            copy.deliver(UPDATE, _only(payload, ids, set(unseen)), received_ns, composed=True)
         for trade_id in unseen:
             recent[trade_id] = received_ns
         if len(recent) >= RECENT_IDS:
@@ -190,7 +192,8 @@ class TradeRace(Race):
         reason = f"trades may be missing: line {copy.lane.line} goes on alone"
         self.feed.remark(self.route, reason, now_ns, hole)
         for ids, payload, received_ns in held:
-            copy.take_ids(ids, payload, received_ns)
+            publish = self.publish_new if copy.in_step else self.join
+            publish(copy, ids, payload, received_ns)
 
     def acknowledged(self, copy: Copy, now_ns: int) -> None:
         """A line has subscribed. It has joined if no other has."""

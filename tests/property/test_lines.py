@@ -13,7 +13,7 @@ from support.lines import BOOK, FULL_BOOK, LEVEL_1, LIQUIDATIONS, MS, TICKER, TR
 
 from feedhandler import wire
 
-CASES: Final = 1500
+CASES: Final = 1000
 """Of each kind."""
 
 
