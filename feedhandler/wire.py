@@ -93,6 +93,20 @@ class Status(msgspec.Struct, kw_only=True):
     """True where the next snapshot makes good what was lost; false where events are gone for good."""
 
 
+class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How one line of one set of topics does in the race, since the worker's start."""
+
+    line: int
+    up: bool
+    wins: int
+    """Records that it brought first, and that were published."""
+    second_copies: int
+    """Records that another line had brought before."""
+    lag_us_mean: float
+    """By how much (µs) its second copies came later; with two lines, the other one's lead."""
+    lag_us_max: float
+
+
 class Heartbeat(msgspec.Struct, kw_only=True):
     """Payload of kind 5, once a second on ``<endpoint>.heartbeat.<worker>``. Counters run from the worker's start."""
 
@@ -138,6 +152,10 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Data frames of topics that nobody asked for on that connection."""
     held_back: int = 0
     """Deltas without a snapshot to continue, not published."""
+    line_resyncs: int = 0
+    """Topics asked for again on one line alone, unseen by strategies."""
+    lines: list[LineFacts] = []
+    """With ``lines = 2``: how each line of each set of topics does."""
 
 
 class Notice(msgspec.Struct, kw_only=True):

@@ -62,6 +62,11 @@ def _lines(status: control.StatusReply, *, show_all: bool) -> Iterator[str]:
                 f"{beat.images:,} images, {beat.gaps} gaps, {beat.resyncs} resyncs, {beat.duplicates} duplicates, "
                 f"{beat.reconnects} reconnects, {beat.unparsed + beat.binary + beat.unexpected} strange frames"
             )
+            for line in beat.lines:
+                yield (
+                    f"  line {line.line}: {'up' if line.up else 'down'}, first {line.wins:,} times, "
+                    f"later {line.second_copies:,} times by {line.lag_us_mean:,.0f} µs on average"
+                )
             yield (
                 f"  {beat.rss_bytes / 1e6:,.0f} MB, {beat.cpu_s:,.1f} s of CPU in {_duration(beat.uptime_s)}, "
                 f"last heard of {worker.beat_age_s or 0:.1f} s ago"

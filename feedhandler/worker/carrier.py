@@ -10,10 +10,11 @@ from typing import Final
 
 from feedhandler.bybit.products import PRODUCTS, share_out
 from feedhandler.config.model import Connection as Settings
+from feedhandler.wire import LineFacts
 from feedhandler.worker.connection import Connection
 from feedhandler.worker.diary import Diary
 from feedhandler.worker.feed import Feed, Lane
-from feedhandler.worker.lines import LineFacts, Lines
+from feedhandler.worker.lines import Lines
 from feedhandler.worker.session import Session
 
 TICK_S: Final = 0.05

@@ -7,32 +7,18 @@ is not seen by anybody: the first copy of a record is published, whichever line 
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from feedhandler.bybit.products import Nature
+from feedhandler.wire import LineFacts
 from feedhandler.worker.book_race import BookCopy, BookRace
 from feedhandler.worker.feed import Feed
-from feedhandler.worker.race import LIVELY_NS, PairedLane, Race
+from feedhandler.worker.paired import PairedLane
+from feedhandler.worker.race import LIVELY_NS, Race
 from feedhandler.worker.route import Hole, Route
 from feedhandler.worker.standby import Standby
 from feedhandler.worker.trade_race import TradeRace
 
 TURNS: Final = 20
 """Copies are judged in so many parts, one a tick: judging all at once would hold the data up."""
-
-
-class LineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How a line does in the race, since the worker's start."""
-
-    line: int
-    up: bool
-    wins: int
-    """Records that it brought first, and that were published."""
-    second_copies: int
-    """Records that another line had brought before."""
-    lag_us_mean: float
-    """By how much (µs) its second copies came later; with two lines, the other one's lead."""
-    lag_us_max: float
 
 
 class Lines:

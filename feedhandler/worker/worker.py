@@ -189,6 +189,7 @@ class Worker:
             uptime_s=self._loop.time() - self._started_s,
             cpu_s=cpu.user + cpu.system,
             rss_bytes=memory.rss,
+            lines=self._carrier.facts(),
         )
         self._announce(f"{self.plan.endpoint}.heartbeat.{self.plan.worker}", wire.HEARTBEAT, heartbeat, now_ns)
         self._write_down()

@@ -131,6 +131,7 @@ class Server:
             "network": self.options.network,
             "state": "live",
             "topics": {},
+            "lines": [],
         }
         now_ns = time.time_ns()
         payload = msgspec.json.encode(facts)

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from feedhandler import control
-from feedhandler.wire import Heartbeat
+from feedhandler.wire import Heartbeat, LineFacts
 
 # One value of each type: what is counted in a heartbeat is the wire format's affair.
-_VALUES: dict[Any, Any] = {int: 1, float: 1.5, str: "linear", bool: True, dict[str, int]: {"live": 2}}
+_LINE = LineFacts(line=1, up=True, wins=3, second_copies=2, lag_us_mean=1.5, lag_us_max=9.0)
+_VALUES: dict[Any, Any] = {int: 1, float: 1.5, str: "linear", dict[str, int]: {"live": 2}, list[LineFacts]: [_LINE]}
 HEARTBEAT = Heartbeat(**{name: _VALUES[kind] for name, kind in get_type_hints(Heartbeat).items()})
 WORKER = control.WorkerStatus(
     worker="linear",
