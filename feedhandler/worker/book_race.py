@@ -13,7 +13,8 @@ import msgspec
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import DELTA, RESYNCING, SNAPSHOT, STALE
 from feedhandler.worker.image import Image
-from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, REORDER_NS, Copy, Frame, Ids, PairedLane, Race
+from feedhandler.worker.paired import Frame, Ids, PairedLane
+from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, REORDER_NS, Copy, Race
 from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route, new_image
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class BookCopy(Copy):
         super().__init__(lane, race)
         self.last = NO_IDS
         """Where the line is: the ids of its last record."""
-        self.since = 0
+        self.since = self._unknown
         """The ``seq`` with which it began. Once that is published, what it brings afterwards follows what is published:
         it has passed there itself. Before, the same ``u`` may be of another count of the venue's."""
         self.trial: Trial | None = None
@@ -76,7 +77,13 @@ class BookCopy(Copy):
         """Its subscription is gone, and what it knew by it."""
         super().forget()
         self.last = NO_IDS
+        self.since = self._unknown
         self.race.give_up_comparing(self)
+
+    @property
+    def _unknown(self) -> int:
+        """A line of a book with snapshots begins with one; what comes before it is of the subscription before."""
+        return 0 if self.route.nature is Nature.BOOK else NEVER
 
     def take(self, frame: Frame, payload: bytes, received_ns: int) -> None:
         """Publish a record that comes next; drop the second copy of one."""
@@ -141,6 +148,7 @@ class BookRace(Race):
 
     def second(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
         """Drop a delta that was published before."""
+        self._begin(copy, ids)
         if (ids.seq or ids.u) <= (before.seq or before.u):
             self.feed.counters["duplicates"] += 1  # on the same line
             return
@@ -150,14 +158,18 @@ class BookRace(Race):
         if copy.trial is not None:
             self._follow(copy, copy.trial, ids, payload, received_ns)
 
+    def _begin(self, copy: BookCopy, ids: Ids) -> None:
+        """A line of a book without snapshots begins with its first delta."""
+        if copy.since == NEVER and copy.asked:
+            copy.joined = copy.arrived = True
+            copy.since = ids.seq
+
     def odd(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
         """Take a delta that neither continues the published book nor is known to be old."""
         route = self.route
         update_id = ids.u
         base = route.update_id
-        if not copy.joined and copy.asked and route.nature is Nature.DELTAS:
-            copy.joined = copy.arrived = True
-            copy.since = ids.seq
+        self._begin(copy, ids)
         held = Held(copy, DELTA, ids, payload, received_ns, copy.since)
         if route.state == STALE and route.nature is Nature.BOOK:
             base = route.stale_update_id

@@ -10,7 +10,7 @@ from typing import Final
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import LineFacts
 from feedhandler.worker.book_race import BookCopy, BookRace
-from feedhandler.worker.feed import Feed
+from feedhandler.worker.feed import Feed, Lane
 from feedhandler.worker.paired import PairedLane
 from feedhandler.worker.race import LIVELY_NS, Race
 from feedhandler.worker.route import Hole, Route
@@ -89,6 +89,14 @@ class Lines:
             for race in self.races.values():
                 for copy in race.copies:
                     copy.begin_anew(now_s)
+
+    def spares(self, lane: Lane) -> bool:
+        """Say whether nothing would be missed without a lane: others carry every live topic."""
+        return all(
+            any(copy.carries for copy in race.copies if copy.lane is not lane)
+            for race in self.races.values()
+            if race.route.live
+        )
 
     def facts(self) -> list[LineFacts]:
         """Return how each line does."""

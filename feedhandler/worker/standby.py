@@ -13,7 +13,8 @@ import msgspec
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import DELTA, LIVE, RESYNCING, SNAPSHOT, STALE
 from feedhandler.worker.image import Image
-from feedhandler.worker.race import DEAD_QUIET_RECORDS, DEAD_S, HOLD_NS, Copy, Frame, Ids, PairedLane, Race
+from feedhandler.worker.paired import Frame, Ids, PairedLane
+from feedhandler.worker.race import DEAD_QUIET_RECORDS, DEAD_S, HOLD_NS, Copy, Race
 from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route, new_image
 
 if TYPE_CHECKING:

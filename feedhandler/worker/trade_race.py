@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from feedhandler.wire import UPDATE
-from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, Copy, Frame, PairedLane, Race
+from feedhandler.worker.paired import Frame, PairedLane
+from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, Copy, Race
 from feedhandler.worker.route import Hole, Route
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from feedhandler import wire
 from feedhandler.worker.feed import Feed
 from feedhandler.worker.lines import Lines
-from feedhandler.worker.race import PairedLane
+from feedhandler.worker.paired import PairedLane
 
 MS: Final = 1_000_000
 S: Final = 1000 * MS
@@ -201,7 +201,9 @@ class World:
         payload = self.venue.emit(self.now_ns, event)
         for one in self.wires:
             if one.subscribed:
-                one.push(payload, is_delta=b'"delta"' in payload or self.topic == TRADES)
+                # A line that loses the beginning of a new count cannot be told from one that goes on.
+                fragile = event != "restart" and (b'"delta"' in payload or self.topic == TRADES)
+                one.push(payload, fragile=fragile)
 
     @property
     def route(self) -> Any:
@@ -304,14 +306,14 @@ class Wire:
         self.open = self.subscribed = False
         self.lane.closed(reason, self.world.now_ns)
 
-    def push(self, payload: bytes, *, is_delta: bool) -> None:
-        """Send a record, with the faults that are due."""
+    def push(self, payload: bytes, *, fragile: bool) -> None:
+        """Send a record, with the faults that are due; only a ``fragile`` one is left out or overtaken."""
         if self.mute_topic:
             return
-        if self.skip and is_delta:
+        if self.skip and fragile:
             self.skip -= 1
             return
-        if self.swap and is_delta and self._swapped is None:
+        if self.swap and fragile and self._swapped is None:
             self.swap, self._swapped = False, payload
             return
         batch = [payload]
