@@ -30,7 +30,12 @@ class Stream(msgspec.Struct, frozen=True):
     interval_ms: int
     """The venue's push interval: at most one record in that time. 0 = at once."""
     by: str = "symbol"
-    """What follows the name: ``symbol``, ``base`` (base coin), ``pool`` (insurance pool) or ``word`` (``status``)."""
+    """What follows the name: ``symbol``, ``base`` (base coin), ``pool`` (insurance pool), ``category`` (of private
+    streams), ``word`` (``status``), or ``""`` = nothing."""
+    words: tuple[str, ...] = ()
+    """What may follow the name, where that is a list."""
+    alone: bool = False
+    """The name is a topic by itself; with a category behind it, it is a narrower one."""
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -57,6 +62,7 @@ class Product(msgspec.Struct, frozen=True):
 
 KLINE_INTERVALS: Final = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
 POOLS: Final = ("USDT", "USDC", "inverse")
+_CATEGORIES: Final = ("spot", "linear", "inverse", "option")
 
 
 def _books(*depth_and_interval_ms: tuple[str, int]) -> tuple[Stream, ...]:
@@ -67,6 +73,12 @@ def _books(*depth_and_interval_ms: tuple[str, int]) -> tuple[Stream, ...]:
 
 
 _KLINES: Final = tuple(Stream(f"kline.{interval}", Nature.LATEST, 1000) for interval in KLINE_INTERVALS)
+
+
+def _private(name: str, *categories: str) -> Stream:
+    return Stream(name, Nature.EVENT, 0, by="category" if categories else "", words=categories, alone=True)
+
+
 _BOOKS: Final = _books(("1", 10), ("50", 20), ("200", 100), ("1000", 200), ("rpi", 100))
 _FULL_BOOK: Final = Stream("orderbook.full", Nature.DELTAS, 200)
 _TRADES: Final = Stream("publicTrade", Nature.EVENT, 0)
@@ -79,11 +91,11 @@ _FUTURES: Final = (
     *_KLINES,
     Stream("allLiquidation", Nature.EVENT, 500),
     _PRICE_LIMIT,
-    Stream("insurance", Nature.MERGED, 1000, by="pool"),
-    Stream("adlAlert", Nature.LATEST, 1000, by="pool"),
+    Stream("insurance", Nature.MERGED, 1000, by="pool", words=POOLS),
+    Stream("adlAlert", Nature.LATEST, 1000, by="pool", words=POOLS),
 )
 
-# Requests on linear and inverse have no stated size limit; libraries send 10 to 500, and more got the connection
+# Requests on linear, inverse, spread and private have no stated size limit; libraries send 10 to 500, and more got the connection
 # closed (dossier 2.4). One bad topic rejects its whole request (3.4), so small requests also cost less to mend.
 PRODUCTS: Final[dict[str, Product]] = {
     product.name: product
@@ -125,10 +137,40 @@ PRODUCTS: Final[dict[str, Product]] = {
             acknowledges_by_topic=True,
         ),
         Product(
+            "spread",
+            "/v5/public/spread",
+            (*_books(("25", 20)), _TRADES, Stream("tickers", Nature.LATEST, 100)),
+            max_args_per_request=50,
+            max_topics=0,
+            acknowledges_by_topic=True,
+        ),
+        Product(
             "status",
             "/v5/public/misc/status",
-            (Stream("system", Nature.LATEST, 0, by="word"),),
+            (Stream("system", Nature.LATEST, 0, by="word", words=("status",)),),
             max_args_per_request=10,
+            max_topics=0,
+        ),
+        Product(
+            "private",
+            "/v5/private",
+            (
+                _private("order", *_CATEGORIES),
+                _private("execution", *_CATEGORIES),
+                _private("execution.fast", *_CATEGORIES),
+                _private("position", *_CATEGORIES[1:]),
+                _private("wallet"),
+                _private("greeks"),
+                _private("strategy"),
+                # It has no messages: subscribing arms the venue's cancelling of all orders at a disconnect.
+                Stream("dcp", Nature.EVENT, 0, by="category", words=("future", "spot", "option")),
+                _private("spread.order"),
+                _private("spread.execution"),
+                _private("rfq.open.rfqs"),
+                _private("rfq.open.quotes"),
+                _private("rfq.open.trades"),
+            ),
+            max_args_per_request=50,
             max_topics=0,
         ),
     )

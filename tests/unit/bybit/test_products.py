@@ -18,6 +18,10 @@ from feedhandler.bybit.products import (
 )
 
 FUTURES = {"linear", "inverse"}
+PRIVATE = (
+    *("order", "execution", "execution.fast", "position", "wallet", "greeks", "strategy", "dcp"),
+    *("spread.order", "spread.execution", "rfq.open.rfqs", "rfq.open.quotes", "rfq.open.trades"),
+)
 
 
 def served(stream: str) -> set[str]:
@@ -28,15 +32,17 @@ def served(stream: str) -> set[str]:
     ("stream", "products"),
     [
         *((f"orderbook.{depth}", {"spot", *FUTURES}) for depth in ("1", "50", "200", "1000", "rpi", "full")),
-        *((f"orderbook.{depth}", {"option"}) for depth in ("25", "100")),
+        ("orderbook.25", {"option", "spread"}),
+        ("orderbook.100", {"option"}),
         *((f"kline.{interval}", {"spot", *FUTURES}) for interval in KLINE_INTERVALS),
-        ("publicTrade", {"spot", "option", *FUTURES}),
-        ("tickers", {"spot", "option", *FUTURES}),
+        ("publicTrade", {"spot", "option", "spread", *FUTURES}),
+        ("tickers", {"spot", "option", "spread", *FUTURES}),
         ("priceLimit", {"spot", *FUTURES}),
         *((stream, FUTURES) for stream in ("allLiquidation", "insurance", "adlAlert")),
         ("orderbook.500", set()),
         ("liquidation", set()),
-        ("order", set()),
+        ("system", {"status"}),
+        *((stream, {"private"}) for stream in PRIVATE),
     ],
 )
 def test_who_serves_it(stream: str, products: set[str]) -> None:
@@ -62,6 +68,11 @@ def test_who_serves_it(stream: str, products: set[str]) -> None:
         ("spot", "priceLimit", Nature.LATEST),
         ("linear", "insurance", Nature.MERGED),
         ("linear", "adlAlert", Nature.LATEST),
+        ("spread", "orderbook.25", Nature.BOOK),
+        ("spread", "tickers", Nature.LATEST),
+        ("spread", "publicTrade", Nature.EVENT),
+        ("status", "system", Nature.LATEST),
+        *(("private", stream, Nature.EVENT) for stream in PRIVATE),
     ],
 )
 def test_nature(product: str, stream: str, nature: Nature) -> None:
@@ -74,10 +85,34 @@ def test_nature(product: str, stream: str, nature: Nature) -> None:
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_names_and_paths(name: str) -> None:
     """A product is found by its name, and served at a path of that name (dossier 1.2)."""
-    path = "/v5/public/misc/status" if name == "status" else f"/v5/public/{name}"
+    path = {"status": "/v5/public/misc/status", "private": "/v5/private"}.get(name, f"/v5/public/{name}")
     assert (PRODUCTS[name].name, PRODUCTS[name].path) == (name, path)
     streams = [stream.name for stream in PRODUCTS[name].streams]
     assert len(set(streams)) == len(streams)
+
+
+def test_who_acknowledges_by_topic() -> None:
+    """Option and spread name topics instead of the request (dossier 3.2)."""
+    assert {name for name, product in PRODUCTS.items() if product.acknowledges_by_topic} == {"option", "spread"}
+
+
+CATEGORIES = ("spot", "linear", "inverse", "option")
+
+
+@pytest.mark.parametrize(
+    ("stream", "categories", "alone"),
+    [
+        *((name, CATEGORIES, True) for name in ("order", "execution", "execution.fast")),
+        ("position", CATEGORIES[1:], True),
+        ("dcp", ("future", "spot", "option"), False),
+        *((name, (), True) for name in PRIVATE[4:] if name != "dcp"),
+    ],
+)
+def test_categories_of_private_streams(stream: str, categories: tuple[str, ...], alone: bool) -> None:
+    """Some private streams can be had by category, some only as a whole, dcp only by category (dossier 6)."""
+    found = PRODUCTS["private"].stream(stream)
+    assert found is not None
+    assert (found.words, found.alone, found.by) == (categories, alone, "category" if categories else "")
 
 
 def test_limits() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from feedhandler.bybit import topics
 from feedhandler.bybit.products import PRODUCTS, Nature
-from feedhandler.bybit.topics import TopicError, check_stream, nature, parse, split
+from feedhandler.bybit.topics import TopicError, check_stream, example, nature, parse, refusals, split
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,16 @@ from feedhandler.bybit.topics import TopicError, check_stream, nature, parse, sp
         ("orderbook.50", ("orderbook.50", "")),
         ("orderbook", ("orderbook.", "")),
         ("order", ("order", "")),
+        ("order.linear", ("order", "linear")),
+        ("execution.linear", ("execution", "linear")),
+        ("execution.fast", ("execution.fast", "")),
+        ("execution.fast.linear", ("execution.fast", "linear")),
+        ("execution.faster", ("execution", "faster")),
+        ("spread.order", ("spread.order", "")),
+        ("rfq.open.rfqs", ("rfq.open.rfqs", "")),
+        ("rfq.open.public.trades", ("rfq.open.public.trades", "")),
+        ("dcp.future", ("dcp", "future")),
+        ("orderbook.25.SOLUSDT_SOL/USDT", ("orderbook.25", "SOLUSDT_SOL/USDT")),
         ("", ("", "")),
     ],
 )
@@ -30,6 +40,7 @@ def test_split(topic: str, parts: tuple[str, str]) -> None:
     assert split(topic) == parts
 
 
+ANY = ("spot", "linear", "inverse", "option")
 SERVED = [
     ("spot", "orderbook.1.BTCUSDT"),
     ("spot", "tickers.BTCUSDC"),
@@ -54,7 +65,18 @@ SERVED = [
     ("option", "orderbook.100.BTC-6JAN23-17500-C"),
     ("option", "tickers.XRP-27MAR26-0.55-C-USDT"),
     ("option", "publicTrade.BTC"),
+    ("spread", "orderbook.25.SOLUSDT_SOL/USDT"),
+    ("spread", "publicTrade.BTC-26DEC25_BTC/USDT"),
+    ("spread", "tickers.BTCUSDT-26SEP25_BTCUSDT"),
+    ("status", "system.status"),
+    *(("private", f"{stream}.{category}") for stream in ("order", "execution", "execution.fast") for category in ANY),
+    *(("private", f"position.{category}") for category in ANY[1:]),
+    *(("private", f"dcp.{category}") for category in ("future", "spot", "option")),
 ]
+ALONE = (
+    *("order", "execution", "execution.fast", "position", "wallet", "greeks", "strategy"),
+    *("spread.order", "spread.execution", "rfq.open.rfqs", "rfq.open.quotes", "rfq.open.trades"),
+)
 
 
 @pytest.mark.parametrize(("product", "topic"), SERVED)
@@ -66,18 +88,32 @@ def test_served(product: str, topic: str) -> None:
     assert nature(product, topic) is parsed.stream.nature
 
 
+@pytest.mark.parametrize("topic", ALONE)
+def test_served_alone(topic: str) -> None:
+    """Private streams are topics by themselves (dossier 6)."""
+    parsed = parse("private", topic)
+    assert (parsed.text, parsed.stream.name, parsed.symbol) == (topic, topic, "")
+    assert nature("private", topic) is Nature.EVENT
+
+
 STREAMS = [(product.name, stream.name) for product in PRODUCTS.values() for stream in product.streams]
 
 
 @pytest.mark.parametrize(("product", "stream"), STREAMS)
 def test_every_stream(product: str, stream: str) -> None:
-    """Every stream of every product is known by its name, and its own error text shows a topic that passes."""
+    """Every stream of every product is known by its name, and has an example that passes."""
     assert check_stream(product, stream).name == stream
-    with pytest.raises(TopicError, match="names no") as caught:
-        parse(product, stream)
-    example = re.search(r'write "([^"]+)"', str(caught.value))
-    assert example is not None
-    assert parse(product, example[1]).stream.name == stream
+    assert parse(product, example(product, check_stream(product, stream))).stream.name == stream
+
+
+@pytest.mark.parametrize(("product", "stream"), STREAMS)
+def test_a_name_with_nothing_behind_it_says_what_to_write(product: str, stream: str) -> None:
+    """The text of the error shows a topic that passes."""
+    with pytest.raises(TopicError) as caught:
+        parse(product, f"{stream}.")
+    shown = re.search(r'write "([^"]+)"', str(caught.value))
+    assert shown is not None
+    assert parse(product, shown[1]).stream.name == stream
 
 
 LIKE = "they look like"
@@ -113,7 +149,32 @@ REFUSED = [
         "allLiquidation.BTCUSDT",
         'spot does not serve "allLiquidation.BTCUSDT"; linear and inverse do',
     ),
-    ("linear", "orderbook.25.BTCUSDT", 'linear does not serve "orderbook.25.BTCUSDT"; option does'),
+    ("linear", "orderbook.100.BTCUSDT", 'linear does not serve "orderbook.100.BTCUSDT"; option does'),
+    ("linear", "orderbook.25.BTCUSDT", 'linear does not serve "orderbook.25.BTCUSDT"; option and spread do'),
+    ("linear", "execution.fast", 'linear does not serve "execution.fast": execution.fast is a private stream'),
+    ("option", "dcp.option", 'option does not serve "dcp.option": dcp is a private stream'),
+    ("private", "kline.1.BTCUSDT", 'private does not serve "kline.1.BTCUSDT"; spot and linear and inverse do'),
+    ("private", "orders", 'private does not serve "orders"; did you mean "order"?'),
+    ("private", "executions.linear", 'private does not serve "executions.linear"; did you mean "execution"?'),
+    ("private", "spread.orders", 'private does not serve "spread.orders"; of spread it serves order, execution'),
+    ("private", "order.Linear", '"order.Linear": "Linear" is no category of order; did you mean "linear"?'),
+    ("private", "dcp.futures", '"dcp.futures": "futures" is no category of dcp; did you mean "future"?'),
+    ("private", "position.spot", f'"position.spot": "spot" is no category of position; {LIKE} linear, inverse, option'),
+    ("private", "order.", '"order." names no category; write "order"'),
+    ("private", "dcp", '"dcp" names no category; write "dcp.future"'),
+    ("private", "wallet.linear", '"wallet.linear": nothing follows wallet; write "wallet"'),
+    ("private", "wallet.", '"wallet.": nothing follows wallet; write "wallet"'),
+    (
+        "spread",
+        "tickers.solusdt_sol/usdt",
+        '"tickers.solusdt_sol/usdt": symbol "solusdt_sol/usdt" must be in capitals; did you mean "SOLUSDT_SOL/USDT"?',
+    ),
+    ("spread", "tickers.SOLUSDT", f'"tickers.SOLUSDT": "SOLUSDT" is no symbol of spread; {LIKE} SOLUSDT_SOL/USDT'),
+    (
+        "spread",
+        "orderbook.50.SOLUSDT_SOL/USDT",
+        'spread does not serve "orderbook.50.SOLUSDT_SOL/USDT"; spot and linear and inverse do',
+    ),
     ("option", "kline.1.BTC", 'option does not serve "kline.1.BTC"; spot and linear and inverse do'),
     ("linear", "order", 'linear does not serve "order": order is a private stream'),
     ("spot", "order.spot", 'spot does not serve "order.spot": order is a private stream'),
@@ -169,6 +230,29 @@ def test_refused(product: str, topic: str, text: str) -> None:
     assert str(caught.value) == text
 
 
+def test_private_topics_that_go_together() -> None:
+    """A stream as a whole, or some of its categories, of each stream."""
+    assert refusals(["order", "execution.linear", "execution.spot", "execution.fast", "position", "wallet"]) == {}
+
+
+@pytest.mark.parametrize("stream", ["order", "execution", "execution.fast", "position"])
+def test_private_stream_as_a_whole_and_by_category(stream: str) -> None:
+    """The venue refuses both in one request, and both would bring every message twice (dossier 6)."""
+    refused = refusals([f"{stream}.linear", "wallet", stream])
+    assert refused == {
+        f"{stream}.linear": f'"{stream}.linear": the venue takes "{stream}" or its categories, not both;'
+        f' "{stream}" has them all'
+    }
+
+
+def test_dcp_must_be_meant() -> None:
+    """Our connection would keep the venue's cancelling of orders from firing while the strategy is dead (dossier 6)."""
+    (text,) = refusals(["order", "dcp.spot"]).values()
+    assert text.startswith('"dcp.spot": while this feed is connected')
+    assert "allow_dcp = true" in text
+    assert refusals(["order", "dcp.spot"], allow_dcp=True) == {}
+
+
 def test_streams_alone() -> None:
     """A stream's name is compared as a whole, without a symbol behind it."""
     with pytest.raises(TopicError, match=r'does not serve "orderbok\.200"; did you mean "orderbook\.200"\?'):
@@ -188,7 +272,9 @@ def test_nature_of_a_book_to_come() -> None:
     assert nature("linear", "orderbook.500.BTCUSDT") is Nature.BOOK
 
 
-@given(st.sampled_from(sorted(PRODUCTS)), st.text(max_size=30) | st.sampled_from([topic for _, topic in SERVED]))
+@given(
+    st.sampled_from(sorted(PRODUCTS)), st.text(max_size=30) | st.sampled_from([*(topic for _, topic in SERVED), *ALONE])
+)
 def test_any_topic(product: str, topic: str) -> None:
     """Any text is a topic, or refused with a reason that names it."""
     try:
