@@ -7,6 +7,7 @@ as another one carries the topic. What "first" means, and what may follow what, 
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from feedhandler import wire
@@ -236,6 +237,7 @@ class Race:
                 route.due_s = None
                 self.feed.enter(route, DOWN, reason, now_ns)
             if other is not None and route.state == DOWN:
+                route.asked_s = other.lane.clock_s() if other.asked else inf
                 self.feed.enter(route, SUBSCRIBING, f"line {other.lane.line} is subscribing", now_ns)
         self.feed.restate(route)
 
@@ -263,7 +265,7 @@ class Race:
         route = self.route
         if route.due_s is not None and now_s >= route.due_s and self._chosen() is copy:
             # The venue owes a snapshot from when it is asked: the unsubscription before that may take its time.
-            route.due_s, route.asked_s = None, float("inf")
+            route.due_s, route.asked_s = None, inf
             self.asking = self.tried = copy
         elif copy.due_s is None or now_s < copy.due_s or not self._carried_beside(copy):
             return False  # it may be dead, but not while it is the only one
