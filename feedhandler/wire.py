@@ -134,6 +134,8 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Images sent to newcomers."""
     reconnects: int = 0
     """Attempts to connect again."""
+    rotations: int = 0
+    """Connections opened anew because of their age, as planned."""
     mutes: int = 0
     """Connections given up because nothing came although the venue owed something."""
     gaps: int = 0
@@ -152,6 +154,10 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Data frames of topics that nobody asked for on that connection."""
     held_back: int = 0
     """Deltas without a snapshot to continue, not published."""
+    timeouts: int = 0
+    """Requests that the venue never answered."""
+    strange_replies: int = 0
+    """Answers to no request of ours."""
     line_resyncs: int = 0
     """Topics asked for again on one line alone, unseen by strategies."""
     lines: list[LineFacts] = []

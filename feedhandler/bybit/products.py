@@ -1,7 +1,7 @@
 """Bybit's products: where each is served, what it serves, and the venue's limits (dossier 1 and 2.4)."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 import msgspec
@@ -50,10 +50,15 @@ class Product(msgspec.Struct, frozen=True):
     """Topics on one connection; 0 = the venue states none."""
     max_args_characters: int = 21_000
     """Characters of the args arrays on one connection (dossier 2.4)."""
-    canary: str = ""
-    """A lively topic that proves a connection alive: level 1 is sent again after 3 s without change (dossier 5.1)."""
+    canaries: tuple[str, ...] = ()
+    """Lively topics, any of which proves a connection alive: level 1 is sent again after 3 s without change (dossier
+    5.1)."""
     acknowledges_by_topic: bool = False
     """True where acknowledgements carry topic lists and no ``req_id`` (dossier 3.2)."""
+
+    def canary(self, topics: Container[str]) -> str:
+        """Return a canary that is not among the topics that are wanted anyway, ``""`` where there is none."""
+        return next((topic for topic in self.canaries if topic not in topics), "")
 
     def stream(self, name: str) -> Stream | None:
         """Return the stream of that name, or None where this product does not serve it."""
@@ -106,7 +111,7 @@ PRODUCTS: Final[dict[str, Product]] = {
             (*_BOOKS, _FULL_BOOK, _TRADES, Stream("tickers", Nature.LATEST, 50), *_KLINES, _PRICE_LIMIT),
             max_args_per_request=10,
             max_topics=0,
-            canary="orderbook.1.BTCUSDT",
+            canaries=("orderbook.1.BTCUSDT", "orderbook.1.ETHUSDT", "orderbook.1.XRPUSDT"),
         ),
         Product(
             "linear",
@@ -114,7 +119,7 @@ PRODUCTS: Final[dict[str, Product]] = {
             _FUTURES,
             max_args_per_request=50,
             max_topics=0,
-            canary="orderbook.1.BTCUSDT",
+            canaries=("orderbook.1.BTCUSDT", "orderbook.1.ETHUSDT", "orderbook.1.XRPUSDT"),
         ),
         Product(
             "inverse",
@@ -122,7 +127,7 @@ PRODUCTS: Final[dict[str, Product]] = {
             _FUTURES,
             max_args_per_request=50,
             max_topics=0,
-            canary="orderbook.1.BTCUSD",
+            canaries=("orderbook.1.BTCUSD", "orderbook.1.ETHUSD", "orderbook.1.XRPUSD"),
         ),
         Product(
             "option",

@@ -91,9 +91,7 @@ def _connections(one: WorkerPlan) -> list[list[str]]:
     """Return what is subscribed on each connection of a worker, its canary included."""
     canary = [one.connection.canary] if one.connection.canary else []
     shares = share_out(PRODUCTS[one.product], one.topics, canary)
-    return [
-        topics if any(topic.startswith("orderbook.1.") for topic in topics) else [*topics, *canary] for topics in shares
-    ]
+    return [[*topics, *(topic for topic in canary if topic not in topics)] for topics in shares]
 
 
 def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str]:

@@ -248,7 +248,7 @@ class Client:
         """Dial the first connection, where that is not done yet."""
         self._check_usable()
         if self._keeper is None:
-            canary = PRODUCTS[self.product].canary
+            canary = PRODUCTS[self.product].canary(())
             settings = msgspec.structs.replace(self._settings, canary=canary)
             self._carrier = Carrier(self._feed, url=self.url, settings=settings, ended=self._ended)
             self._carrier.open()

@@ -61,6 +61,8 @@ def check(config: Config, written: dict[str, Any], machine: Machine, problems: P
         _check_topics(endpoint, key, problems)
         _check_canary(endpoint, key, problems)
         own = written["endpoints"][name].get("connection", {})
+        if endpoint.connection.max_age_s and endpoint.lines == 1 and "max_age_s" in own:
+            problems.add(f"{key}.connection.max_age_s", "needs lines = 2: another line carries the topics meanwhile")
         _check_backoff(endpoint.connection, own, f"{key}.connection", problems)
         for at, core in enumerate(endpoint.cpu):
             if problems.sound(f"{key}.cpu[{at}]") and core not in machine.cores:

@@ -54,6 +54,8 @@ class Connection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     canary: str = "auto"
     """A lively topic on each connection, not published, that proves it mute or alive: ``auto`` = a level-1 book where
     the product serves one, ``""`` = none."""
+    max_age_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    """A connection of this age is opened anew while another line carries its topics; 0 = never. Needs ``lines = 2``."""
     max_attempts: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Failed attempts in a row before giving up; 0 = never."""
 

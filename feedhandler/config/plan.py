@@ -83,10 +83,10 @@ def url(endpoint: Endpoint, network: Network) -> str:
     return host + PRODUCTS[endpoint.product].path
 
 
-def canary(endpoint: Endpoint) -> str:
+def canary(endpoint: Endpoint, topics: list[str]) -> str:
     """Return the topic that proves this endpoint's connections alive, ``""`` for none."""
     configured = endpoint.connection.canary
-    return PRODUCTS[endpoint.product].canary if configured == "auto" else configured
+    return PRODUCTS[endpoint.product].canary(topics) if configured == "auto" else configured
 
 
 def _watching_status(config: Config) -> Config:
@@ -143,7 +143,7 @@ def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> 
                     cpu=endpoint.cpu,
                     priority=endpoint.priority,
                     lines=endpoint.lines,
-                    connection=msgspec.structs.replace(endpoint.connection, canary=canary(endpoint)),
+                    connection=msgspec.structs.replace(endpoint.connection, canary=canary(endpoint, topics)),
                     send_high_water_mark=config.publish.send_high_water_mark,
                     quiet_status_s=config.publish.quiet_status_s,
                     log_level=config.runtime.log_level,

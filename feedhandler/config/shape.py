@@ -13,7 +13,6 @@ from feedhandler.config.problems import Problems, join, listed, looks_secret, ne
 
 NOT_YET: Final[dict[type, frozenset[str]]] = {
     Config: frozenset({"metrics"}),
-    Connection: frozenset({"max_age_s"}),
     Endpoint: frozenset({"retain", "api_key", "api_secret", "allow_dcp"}),
 }
 """Keys that belong to the configuration but are not in this version."""

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import zmq
@@ -127,7 +127,8 @@ class Supervisor:
         self._ended: asyncio.Future[int] = self._loop.create_future()
 
     async def run(self) -> int:
-        """Run the feed; return the exit code."""
+        """Run the feed; return the exit code. Raises what a callback raised: a bug of ours ends the feed, loudly."""
+        self._loop.set_exception_handler(self._failed)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, self._signalled, number)
         descriptor = int(self._socket.getsockopt(zmq.FD))
@@ -151,6 +152,13 @@ class Supervisor:
             (self._runtime / control.SOCKET_NAME).unlink(missing_ok=True)
             if self._simulator is not None:
                 self._simulator.close()
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException) and not self._ended.done():
+            self._ended.set_exception(error)
+        else:
+            self.logger.error("%s", context["message"], exc_info=error)
 
     def _publish_directory(self) -> None:
         """Write down who carries what, for clients."""
@@ -206,6 +214,8 @@ class Supervisor:
 
     def _tick(self) -> None:
         now_s = self._loop.time()
+        if not self._ended.done():
+            self._loop.call_at(now_s + TICK_S, self._tick)
         # Our own pause is nobody's silence: time counts against a worker only as far as we ran.
         ran_s = min(now_s - self._ticked_s, 2 * TICK_S)
         self._ticked_s = now_s
@@ -223,8 +233,6 @@ class Supervisor:
         elif now_s >= self._summary_s:
             self._summary_s = now_s + SUMMARY_EVERY_S
             self._summarise()
-        if not self._ended.done():
-            self._loop.call_at(now_s + TICK_S, self._tick)
 
     def _summarise(self) -> None:
         parts = []
@@ -244,24 +252,24 @@ class Supervisor:
     def _hear(self) -> None:
         while not self._socket.closed:
             try:
-                identity = self._socket.recv(zmq.NOBLOCK)
+                # Whatever stands before the last part is the way back: one part of a DEALER, two of a REQ.
+                *way_back, raw = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            raw = self._socket.recv()
             try:
                 message = control.decode_to_supervisor(raw)
             except ValueError as error:
-                self._reply(identity, control.Refused(text=f"not understood: {error}"))
+                self._reply(way_back, control.Refused(text=f"not understood: {error}"))
                 continue
-            self._handle(identity, message)
+            self._handle(way_back, message)
 
-    def _handle(self, identity: bytes, message: control.ToSupervisor) -> None:
+    def _handle(self, way_back: list[bytes], message: control.ToSupervisor) -> None:
         match message:
             case control.Hello():
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
                     self._budget.forget(message.worker)
-                    self._reply(identity, worker.assign(identity, self._epochs.issue()))
+                    self._reply(way_back, worker.assign(way_back, self._epochs.issue()))
             case control.Beat():
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
@@ -272,26 +280,25 @@ class Supervisor:
                 if worker is not None and worker.pid == message.pid:
                     self._budget.request(message.worker, message.connection, worker.plan.priority)
                     if not self._permit():
-                        self._reply(identity, control.Wait(connection=message.connection))
+                        self._reply(way_back, control.Wait(connection=message.connection))
             case control.Announced():
                 for worker in self._workers.values():
-                    if worker.identity and worker.plan.network == message.network:
-                        self._reply(worker.identity, message)
+                    if worker.way_back and worker.plan.network == message.network:
+                        self._reply(worker.way_back, message)
             case control.StatusRequest():
-                self._reply(identity, self._status())
+                self._reply(way_back, self._status())
             case control.Stop():
-                self._reply(identity, control.Done(text="stopping"))
+                self._reply(way_back, control.Done(text="stopping"))
                 self.stop("a command")
 
     def _permit(self) -> bool:
         """Let connections dial, as far as the venue's budget goes; return whether it was enough for all."""
         for request in self._budget.grant(self._loop.time()):
-            self._reply(self._workers[request.worker].identity, control.Permit(connection=request.connection))
+            self._reply(self._workers[request.worker].way_back, control.Permit(connection=request.connection))
         return not self._budget.waiting
 
-    def _reply(self, identity: bytes, message: msgspec.Struct) -> None:
-        self._socket.send(identity, zmq.SNDMORE)
-        self._socket.send(control.encode(message))
+    def _reply(self, way_back: list[bytes], message: msgspec.Struct) -> None:
+        self._socket.send_multipart([*way_back, control.encode(message)])
         # A send may swallow the signal of what has arrived meanwhile.
         self._loop.call_soon(self._hear)
 

@@ -11,7 +11,7 @@ import msgspec
 from feedhandler import control
 from feedhandler.config.model import WorkerPlan
 from feedhandler.supervisor.process import Child, RestartPolicy, exit_in_words
-from feedhandler.wire import Heartbeat
+from feedhandler.wire import LIVE, REJECTED, Heartbeat
 
 HUNG_AFTER_S: Final = 5.0
 """Silence of a worker that counts as hung, while our own loop ran."""
@@ -37,13 +37,14 @@ class Worker:
         self.epoch = 0
         self.restarts = 0
         self.last_exit = ""
-        self.identity = b""
-        """Where its messages come from; ``b""`` while it has not said hello."""
+        self.way_back: list[bytes] = []
+        """Where its messages come from; empty while it has not said hello."""
         self.heartbeat: Heartbeat | None = None
         self.beat_s = 0.0
         self.topics: dict[str, tuple[str, str]] = {}
-        self.last_heard_ns: int | None = None
-        """Unix ns of its last beat, also after its end: since when its strategies may be blind."""
+        self.whole_ns: int | None = None
+        """Unix ns of the last beat with every topic live or refused, also after its end: since when strategies may be
+        blind."""
         self.restart_s: float | None = None
         """When to start it again; None = not planned."""
         self._logger = logger
@@ -61,24 +62,33 @@ class Worker:
 
     def start(self, now_s: float) -> None:
         """Start the process."""
-        self.state, self.identity, self.restart_s, self._aborted_s = STARTING, b"", None, None
+        self.state, self.way_back, self.restart_s, self._aborted_s = STARTING, [], None, None
         self.topics = {}
         self._clock_s = self._started_s = now_s
         self._silent_s = 0.0
-        self._child.start(msgspec.json.encode(self.plan) + b"\n")
+        try:
+            self._child.start(msgspec.json.encode(self.plan) + b"\n")
+        except OSError as error:
+            # No more processes, descriptors or memory: a matter of the machine, that may pass.
+            self.state, self.last_exit = PARKED, f"could not be started: {error.strerror}"
+            self.restart_s = now_s + max(self._policy.pause_s(1, 0.0) or 0.0, 1.0)
+            self._logger.error("worker %s %s", self.plan.worker, self.last_exit)  # noqa: TRY400 - the line says it all
 
-    def assign(self, identity: bytes, epoch: int) -> control.Assign:
+    def assign(self, way_back: list[bytes], epoch: int) -> control.Assign:
         """Return the first message to a worker that said hello."""
-        self.identity, self.epoch, self.state = identity, epoch, RUNNING
+        self.way_back, self.epoch, self.state = way_back, epoch, RUNNING
         self._silent_s = 0.0
-        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=self.last_heard_ns)
+        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=self.whole_ns)
 
     def heard(self, beat: control.Beat, now_s: float) -> None:
         """Take a beat."""
         self._silent_s = 0.0
         self.beat_s = now_s
         self.heartbeat = beat.heartbeat
-        self.last_heard_ns = beat.heartbeat.time_ns
+        # A topic that was not whole when the worker ended has been blind for longer than since its last beat.
+        topics = beat.heartbeat.topics
+        if self.whole_ns is None or topics.get(LIVE, 0) + topics.get(REJECTED, 0) == sum(topics.values()):
+            self.whole_ns = beat.heartbeat.time_ns
         self.topics.update(beat.states)
 
     def look(self, now_s: float, ran_s: float) -> None:
@@ -113,7 +123,7 @@ class Worker:
         self._child.signal(signal.SIGKILL)
 
     def _exited(self, exit_code: int) -> None:
-        self.identity = b""
+        self.way_back = []
         if self.state == STOPPING:
             self.state, self.last_exit = STOPPED, exit_in_words(exit_code)
             return

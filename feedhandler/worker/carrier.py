@@ -4,6 +4,7 @@ A worker and the client in one process carry their topics with this.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
@@ -23,6 +24,12 @@ FEED_TICKS: Final = 5
 """Silent topics are looked at every so many ticks."""
 OWN_PAUSE_S: Final = 1.0
 """A tick this late means that the process itself stood still: what is in the socket must be read before judging."""
+
+
+ROTATION_PAUSE_S: Final = 5.0
+"""At least this long between two planned rotations of a worker."""
+ROTATION_JITTER: Final = 0.25
+"""Rotations come up to this part of the age early, so that connections opened together are not rotated together."""
 
 
 class Bundle:
@@ -74,6 +81,7 @@ class Carrier:
         self._permit = permit
         self._explain = explain
         self._loop = asyncio.get_running_loop()
+        self._rotate_s = self._loop.time() + ROTATION_PAUSE_S
         self._ticks = 0
         self._ticked_s = self._judge_from_s = self._loop.time()
         self._ticked_ns = time.time_ns()
@@ -114,7 +122,7 @@ class Carrier:
         if not topics:
             return
         for connection in bundle.connections:
-            if connection.lane.canary in topics:
+            if connection.lane.canary and connection.lane.canary in topics:
                 # Subscribed anew, as any topic is: its first record has to be a snapshot that was asked for.
                 connection.session.unwant([connection.lane.canary])
         self.feed.carry(bundle.lane, topics, epoch, time.time_ns(), blind_from_ns)
@@ -129,16 +137,11 @@ class Carrier:
             connection.step()
 
     def _provide_canary(self, connection: Connection) -> None:
-        """A connection with a level-1 book of its own needs no other proof of life."""
+        """A topic that somebody wants is no canary: it is published, and asked for in its own right."""
         lane = connection.lane
-        canary = "" if any(topic.startswith("orderbook.1.") for topic in lane.routes) else self._settings.canary
-        if canary == lane.canary:
-            return
-        if lane.canary and lane.canary not in lane.routes:
-            connection.session.unwant([lane.canary])
-        if canary and canary not in lane.routes:
-            connection.session.want([canary])
-        lane.canary = canary
+        lane.canary = "" if self._settings.canary in lane.routes else self._settings.canary
+        if lane.canary:
+            connection.session.want([lane.canary])
 
     def open(self) -> Bundle:
         """Dial further connections, one on every line; topics find their way to them."""
@@ -194,6 +197,25 @@ class Carrier:
                 connection.session.resync(topic)
             if due:
                 connection.step()
+
+        if self._settings.max_age_s and now_s >= self._rotate_s:
+            self._rotate(now_s)
+
+    def _rotate(self, now_s: float) -> None:
+        """Open one old connection anew, where another line carries all of its topics meanwhile."""
+        for bundle in self.bundles:
+            for connection in bundle.connections:
+                age_s = self._settings.max_age_s * (1 - ROTATION_JITTER * random.random())  # noqa: S311 - no secret
+                if (
+                    bundle.lines is not None
+                    and connection.lane.up
+                    and now_s - connection.opened_s > age_s
+                    and bundle.lines.spares(connection.lane)
+                ):
+                    connection.lane.count("rotations")
+                    connection.give_up("planned rotation")
+                    self._rotate_s = now_s + min(ROTATION_PAUSE_S, self._settings.max_age_s / 4)
+                    return
 
     def tell(self, diary: Diary) -> tuple[list[str], list[tuple[str, str, str]]]:
         """Write down what happened since the last call; return the connections' news and the topics' changes."""

@@ -31,6 +31,8 @@ REFUSED_CAP_S: Final = 120.0
 """Pauses after HTTP 403 and 429: too many connections, or shut out for a while; hammering makes it worse (dossier 2.4).
 Other refusals (502, 504 from the load balancer) are backed off like a lost connection."""
 TOO_MANY: Final = (403, 429)
+WISH_CAP_S: Final = 600.0
+"""The longest wish (Retry-After) that is granted."""
 CLOSE_PATIENCE_S: Final = 0.5
 """How long a closing handshake may take before the socket is dropped."""
 
@@ -85,6 +87,8 @@ class Connection:
         self.url = url
         self.session = session
         self.lane = lane
+        self.opened_s = 0.0
+        """When the present WebSocket came up, by the loop's clock."""
         self.explain: Callable[[str], str] = str
         """Puts the reason of a loss into context (an announced maintenance)."""
         self.generation = 0
@@ -179,7 +183,8 @@ class Connection:
         self._reason = f"refused: HTTP {status}"
         if status in TOO_MANY:
             wish = (response.headers or {}).get("Retry-After", "")
-            self._least_s = max(float(wish) if wish.isdecimal() else 0.0, REFUSED_LEAST_S)
+            wish_s = float(wish[:9]) if wish.isdecimal() else 0.0
+            self._least_s = min(max(wish_s, REFUSED_LEAST_S), WISH_CAP_S)
 
     def _abandon(self) -> None:
         """Drop a connection that came up within a dial that failed all the same."""
@@ -228,6 +233,7 @@ class Connection:
     def opened(self, transport: WSTransport) -> None:
         """The WebSocket is up."""
         self._transport = transport
+        self.opened_s = self._loop.time()
         self.news.append("connected")
         self.lane.opened(time.time_ns())
         self.session.opened(self._loop.time())

@@ -18,6 +18,7 @@ from feedhandler.bybit.products import STATUS_TOPIC, Nature
 from feedhandler.wire import DELTA, DOWN, ENDED, LIVE, REJECTED, RESYNCING, SNAPSHOT, STALE, SUBSCRIBING
 from feedhandler.worker.route import (
     JOURNAL_LIMIT,
+    NO_SNAPSHOT_CAP_S,
     OLD_DELTAS,
     RESYNC_BACKOFF_CAP_S,
     RESYNC_BACKOFF_S,
@@ -127,7 +128,6 @@ class Feed:
             self.enter(route, ENDED, reason, now_ns)
             lane.remove(topic)
             self._released += route.sequence
-        lane.released()
         self._filters = None
 
     # State.
@@ -184,13 +184,15 @@ class Feed:
         route.reason, route.since_ns, route.hole = reason, now_ns, hole
         self._announce(route)
 
-    def resync(self, route: Route, reason: str, now_ns: int, now_s: float, hole: Hole) -> None:
+    def resync(
+        self, route: Route, reason: str, now_ns: int, now_s: float, hole: Hole, cap_s: float = RESYNC_BACKOFF_CAP_S
+    ) -> None:
         """Give a topic's chain up and ask for a new snapshot; the first at once, repeated ones ever later."""
         self.counters["resyncs"] += 1
-        if now_s - route.resync_s > RESYNC_CALM_S:
+        if route.state == LIVE and now_s - route.resync_s > RESYNC_CALM_S:
             route.resyncs = 0
-        doublings = min(route.resyncs - 1, 10)
-        pause_s = min(RESYNC_BACKOFF_S * 2**doublings, RESYNC_BACKOFF_CAP_S) if route.resyncs else 0.0
+        doublings = min(route.resyncs - 1, 20)
+        pause_s = min(RESYNC_BACKOFF_S * 2**doublings, cap_s) if route.resyncs else 0.0
         route.resyncs += 1
         route.resync_s = now_s
         route.due_s = now_s + pause_s
@@ -274,10 +276,11 @@ class Feed:
                 route.due_s is None
                 and now_s - route.asked_s > SNAPSHOT_TIMEOUT_S
                 and (
-                    route.state == RESYNCING or (route.state == STALE and route.nature in (Nature.BOOK, Nature.MERGED))
+                    route.state == RESYNCING
+                    or (route.state in (STALE, SUBSCRIBING) and route.nature in (Nature.BOOK, Nature.MERGED))
                 )
             ):
-                self.resync(route, "no snapshot came", now_ns, now_s, route.hole or Hole(now_ns))
+                self.resync(route, "no snapshot came", now_ns, now_s, route.hole or Hole(now_ns), NO_SNAPSHOT_CAP_S)
         self._ticked_ns = now_ns
 
     def _follow_the_clock(self, now_ns: int, now_s: float) -> None:
@@ -341,6 +344,7 @@ class Lane:
 
     __slots__ = (
         "_cadence",
+        "_canary_seen",
         "_feed",
         "_publish",
         "_quiet_frames",
@@ -367,7 +371,9 @@ class Lane:
         self.canary = canary
         """A lively topic, not published, that proves the connection alive; ``""`` = none."""
         self.promised_ns = 0
-        """Since when the venue owes a message every 3 s: it acknowledged a level-1 book. 0 = it owes none."""
+        """Since when the venue owes a message every 3 s: the canary, a level-1 book, has come. 0 = it owes none."""
+        self._canary_seen = False
+        """The canary has come on some connection of this lane: the venue serves it."""
         self.up = False
         self._cadence = Cadence()
         self._quiet_frames = 0
@@ -519,6 +525,8 @@ class Lane:
             if error.args[0] == self.canary:
                 self.frames += 1
                 self.last_ns = received_ns
+                self._canary_seen = True
+                self._promised(self.canary, received_ns)
                 return True
             self.strange("unexpected", f"data of {error.args[0]}, which is not subscribed here", payload)
             return True
@@ -578,10 +586,10 @@ class Lane:
         if self.promised_ns:
             self.promised_ns = now_ns
 
-    def released(self) -> None:
-        """Topics have gone, and the venue's promise with the last level-1 book."""
-        if not any(topic.startswith(_LEVEL_1) for topic in (self.canary, *self.routes)):
-            self.promised_ns = 0
+    def _promised(self, topic: str, now_ns: int) -> None:
+        """The venue owes the canary from its acknowledgement on, once it has proved that it serves it."""
+        if topic == self.canary and self._canary_seen and topic.startswith(_LEVEL_1):
+            self.promised_ns = self.promised_ns or now_ns
 
     # What happens to the connection.
 
@@ -603,8 +611,7 @@ class Lane:
     def acknowledged(self, names: list[str], now_ns: int) -> None:
         """These topics are subscribed. An event topic is live from here, a state from its first snapshot."""
         for topic in names:
-            if topic.startswith(_LEVEL_1) and not self.promised_ns:
-                self.promised_ns = now_ns
+            self._promised(topic, now_ns)
             route = self.routes.get(topic)
             if route is None or route.live:
                 continue

@@ -125,11 +125,6 @@ class PairedLane(Lane):
         """Carry a topic no more, on every line."""
         self.lines.remove(topic)
 
-    def released(self) -> None:
-        """Topics have gone, on every line."""
-        for lane in self.lines.lanes:
-            Lane.released(lane)
-
     def resyncs_due(self, now_s: float) -> list[str]:
         """Return the topics to unsubscribe and subscribe now, on this line."""
         return [topic for topic, copy in self.copies.items() if copy.race.takes_due(copy, now_s)]
@@ -161,8 +156,6 @@ class PairedLane(Lane):
         super().acknowledged([topic for topic in names if topic not in self.copies], now_ns)
         for topic in names:
             if copy := self.copies.get(topic):
-                if topic.startswith("orderbook.1.") and not self.promised_ns:
-                    self.promised_ns = now_ns
                 copy.refused = ""
                 copy.acknowledged_ns = now_ns
                 copy.race.acknowledged(copy, now_ns)

@@ -70,7 +70,8 @@ class Publisher:
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
-            raise BindError(f"cannot bind {address}: {error.strerror}") from None
+            # pyzmq's own text repeats the address; libzmq's numbers beyond the system's have texts of their own.
+            raise BindError(f"cannot bind {address}: {zmq.strerror(error.errno or 0)}") from None
         if path is not None:
             # Connecting needs write permission on the socket; the directory's mode decides who gets that far.
             group_may_enter = path.parent.stat().st_mode & stat.S_IXGRP
@@ -110,6 +111,7 @@ class Publisher:
         self._socket.close()
         self._context.term()
         for lock, path in self._locks:
-            path.unlink(missing_ok=True)
+            if path.is_socket():
+                path.unlink(missing_ok=True)
             lock.release()
         self._locks.clear()

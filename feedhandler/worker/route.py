@@ -37,6 +37,8 @@ was sent comes once). The dossier would ask anew at the first (5.4); a duplicate
 RESYNC_BACKOFF_S: Final = 0.1
 """Pause before the second resync in a row; doubled each time up to the cap (dossier 5.4)."""
 RESYNC_BACKOFF_CAP_S: Final = 10.0
+NO_SNAPSHOT_CAP_S: Final = 300.0
+"""The same cap where no snapshot comes at all: a contract may not be trading yet (dossier 4.1)."""
 RESYNC_CALM_S: Final = 30.0
 """A topic whole for this long starts again without a pause."""
 SNAPSHOT_TIMEOUT_S: Final = 5.0
@@ -49,6 +51,8 @@ EVENT_SAMPLES: Final = 50
 PATIENCE: Final = 4
 """A state is suspicious after this many times its longest pause so far."""
 EVENT_PATIENCE: Final = 10
+FORGIVEN_AFTER: Final = 64
+"""Pauses after which one suspicion is forgotten again."""
 LEAST_STALE_NS: Final = 10_000_000_000
 LEAST_STALE_EVENT_NS: Final = 60_000_000_000
 """Nothing is suspicious sooner than this, however lively it was."""
@@ -89,6 +93,8 @@ class Cadence:
     def paused(self, pause_ns: int) -> None:
         """Take a pause that has ended."""
         self._pauses += 1
+        if self._pauses % FORGIVEN_AFTER == 0 and self._suspicions:
+            self._suspicions -= 1
         self._longest_ns = max(pause_ns, self._longest_ns - (self._longest_ns >> 10))
 
     def suspected(self) -> None:
@@ -211,7 +217,7 @@ class Route:
         if state in (DOWN, RESYNCING, REJECTED, ENDED):
             # Nothing that comes now continues what came before.
             self.update_id = UNBASED
-            self.asked = False
+            self.asked, self.asked_s = False, inf
             self.image = None
             if self.journal is not None:
                 self.journal = []

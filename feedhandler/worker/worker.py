@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +58,8 @@ class Worker:
         self._newcomers = Newcomers(self._feed, self._publisher)
         self._diary = Diary(logger)
         self._epoch = 0
-        self._beats = 0
+        self._announced: Counter[str] = Counter()
+        """Heartbeats and notices so far, by subject."""
         self._calendar = Calendar(plan.product)
         self._heard_of_maintenance = b""
         self._started_s = self._loop.time()
@@ -190,6 +192,8 @@ class Worker:
             cpu_s=cpu.user + cpu.system,
             rss_bytes=memory.rss,
             lines=self._carrier.facts(),
+            timeouts=sum(connection.session.timeouts for connection in self._carrier.connections),
+            strange_replies=sum(connection.session.strange_replies for connection in self._carrier.connections),
         )
         self._announce(f"{self.plan.endpoint}.heartbeat.{self.plan.worker}", wire.HEARTBEAT, heartbeat, now_ns)
         self._write_down()
@@ -204,9 +208,9 @@ class Worker:
             self._changed, self._lines = {}, []
 
     def _announce(self, subject: str, kind: int, payload: msgspec.Struct, now_ns: int) -> None:
-        self._beats += 1
+        self._announced[subject] += 1
         head = wire.head(wire.prefix(subject), kind, self._feed.flags, wire.NO_LINE, self._epoch)
-        self._publisher.publish(head, self._beats, now_ns, msgspec.json.encode(payload))
+        self._publisher.publish(head, self._announced[subject], now_ns, msgspec.json.encode(payload))
 
     # What a person reads.
 

@@ -212,3 +212,18 @@ def test_fifty_random_faults_of_single_lines_lose_nothing(scene: Scene, tmp_path
     check_trades_are_whole(tmp_path / "sent", list(ear.records))
     counters = feed.counters("linear")
     print(f"{counters['frames'] / counters['uptime_s']:,.0f} messages/s, {counters['reconnects']} reconnects")
+
+
+def test_planned_rotation_is_not_seen(tmp_path: Path) -> None:
+    """With ``max_age_s`` connections are opened anew one line at a time → no status, no gap, no repeat."""
+    with Simulator("--rate", "4", "--truth") as venue:
+        config = CONFIG.format(url=venue.url_of("linear"), symbols=json.dumps(SYMBOLS))
+        feed = Feed(tmp_path, config.replace("reconnect_base_s = 0.1", "max_age_s = 2.0"))
+        with Ear([feed.address("linear")]) as ear, feed:
+            feed.wait_live("linear")
+            wait_until(lambda: all(ear.data(subject) for subject in BOOKS + TRADES), "data")
+            start = len(ear.records)
+            wait_until(lambda: feed.counters("linear")["rotations"] >= 4, "four rotations", 40)
+            assert new_statuses(ear.records[start:], BOOKS + TRADES) == []
+            check_stream(ear.records)
+            check_truth(venue, list(ear.records))

@@ -64,7 +64,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.worker.connection": Layer(("feedhandler.bybit", "feedhandler.config.model"), ("msgspec", "picows")),
     "feedhandler.worker.publisher": Layer(("feedhandler.runtime", "feedhandler.wire"), ("msgspec", "zmq")),
     # The worker's own end of the control plane: loop, signals, its use of the machine, the socket to the supervisor.
-    "feedhandler.worker.carrier": Layer(("feedhandler.bybit", "feedhandler.config.model"), ()),
+    "feedhandler.worker.carrier": Layer(("feedhandler.bybit", "feedhandler.config.model", "feedhandler.wire"), ()),
     "feedhandler.worker.link": Layer(("feedhandler.control",), ("msgspec", "zmq")),
     "feedhandler.worker.worker": Layer(SHARED, ("msgspec", "psutil")),
     "feedhandler.worker.newcomers": Layer((), ()),

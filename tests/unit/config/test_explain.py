@@ -54,6 +54,7 @@ connect_timeout_s = 10.0  # default
 reconnect_base_s = 0.5    # default
 reconnect_cap_s = 30.0    # default
 canary = "auto"           # default
+max_age_s = 0.0           # default
 max_attempts = 0          # default
 
 [publish]
@@ -82,6 +83,7 @@ connect_timeout_s = 10.0  # default
 reconnect_base_s = 0.5    # default
 reconnect_cap_s = 30.0    # default
 canary = "auto"           # default
+max_age_s = 0.0           # default
 max_attempts = 3          # file
 """
     )

@@ -99,10 +99,6 @@ CASES = {
         ),
     ),
     "metrics": (TOP + LINEAR + "[metrics]\nlisten = ''", "metrics: is not available in this version"),
-    "rotation of one endpoint": (
-        TOP + LINEAR + "[endpoints.linear.connection]\nmax_age_s = 0",
-        "endpoints.linear.connection.max_age_s: is not available in this version",
-    ),
     "retain": (TOP + LINEAR + "retain = 1", "endpoints.linear.retain: is not available in this version"),
     "allow_dcp": (TOP + LINEAR + "allow_dcp = true", "endpoints.linear.allow_dcp: is not available in this version"),
     "reference to a key": (

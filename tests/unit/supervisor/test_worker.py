@@ -95,24 +95,24 @@ def test_start_hands_over_the_plan_in_one_line(watch: Watch) -> None:
 
 def test_hello_is_answered_with_topics_and_epoch(watch: Watch) -> None:
     """A worker that nobody came before knows of no hole."""
-    assert watch.worker.assign(b"id", 7) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns=None)
-    assert (watch.worker.state, watch.worker.identity, watch.worker.epoch) == ("running", b"id", 7)
+    assert watch.worker.assign([b"id"], 7) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns=None)
+    assert (watch.worker.state, watch.worker.way_back, watch.worker.epoch) == ("running", [b"id"], 7)
 
 
 def test_successor_is_told_since_when_nobody_was_heard(watch: Watch) -> None:
     """The hole begins with the last beat of the one before."""
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.beat()
     last_ns = round(watch.now_s * 1e9)
     watch.wait(0.5)
     watch.process.end(-9)
     watch.wait(0.1)
-    assert watch.worker.assign(b"id", 8) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
+    assert watch.worker.assign([b"id"], 8) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
 
 
 def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
     """States are those that changed; silence starts over with each beat."""
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.beat(**{BOOK: ("live", "")})
     for _ in range(20):
         watch.wait(1)
@@ -127,7 +127,7 @@ def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
 
 def test_silent_worker_is_asked_where_it_hangs_and_then_killed(watch: Watch) -> None:
     """A stack dump first, the kill after it; then it is restarted as after any end."""
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.wait(HUNG_AFTER_S - 0.2)
     assert watch.process.signals == []
     watch.wait(0.4)
@@ -152,7 +152,7 @@ def test_starting_worker_has_more_patience(watch: Watch) -> None:
 
 def test_our_own_pause_is_nobodys_silence(watch: Watch) -> None:
     """Only the time in which the supervisor ran counts against a worker."""
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.wait(3600, running=False)
     assert (watch.worker.state, watch.process.signals) == ("running", [])
 
@@ -165,9 +165,9 @@ def test_worker_that_ended_by_itself_is_restarted_at_once(
     exit_code: int, words: str, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever its exit code, unless it says that it could not start."""
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.process.end(exit_code)
-    assert (watch.worker.state, watch.worker.last_exit, watch.worker.identity) == ("parked", words, b"")
+    assert (watch.worker.state, watch.worker.last_exit, watch.worker.way_back) == ("parked", words, [])
     assert f"worker linear ended ({words}); again at once" in caplog.text
     watch.wait(0.1)
     assert (watch.worker.state, watch.worker.restarts, len(watch.process.messages)) == ("starting", 1, 2)
@@ -205,7 +205,7 @@ def test_worker_that_could_not_start_stays_parked_with_its_last_word(
 
 def test_stop_asks_once_and_does_not_restart(watch: Watch) -> None:
     """In order; what it says on the way out is its exit code."""
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.worker.stop()
     watch.worker.stop()
     assert (watch.worker.state, watch.process.signals) == ("stopping", [signal.SIGTERM])
@@ -227,7 +227,7 @@ def test_stop_while_it_waits_for_its_restart_cancels_that(watch: Watch) -> None:
 def test_status_tells_all_of_it(watch: Watch) -> None:
     """What `feedhandler status` shows, before and after its first beat."""
     assert watch.worker.status(watch.now_s).beat_age_s is None
-    watch.worker.assign(b"id", 7)
+    watch.worker.assign([b"id"], 7)
     watch.beat(**{BOOK: ("live", "")})
     told = watch.worker.status(watch.now_s + 2)
     assert (told.worker, told.state, told.pid, told.epoch, told.restarts) == ("linear", "running", 4711, 7, 0)

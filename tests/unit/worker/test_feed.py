@@ -937,15 +937,32 @@ def test_level_1_book_is_suspected_by_the_venues_promise() -> None:
     assert rig.state(LEVEL_1) == "stale"
 
 
-def test_connection_that_owes_a_level_1_book_is_mute_after_its_time() -> None:
-    """The promise counts from the acknowledgement, silence from the last message."""
-    rig = Rig()
-    rig.start(LEVEL_1)
+def test_connection_that_owes_its_canary_is_mute_after_its_time() -> None:
+    """The promise counts from the canary's first data, and from its acknowledgement once the venue has served it."""
+    rig = Rig(canary=LEVEL_1)
+    rig.start(BOOK)
+    rig.lane.acknowledged([LEVEL_1], rig.now_ns)
+    rig.wait(60)
+    assert not rig.lane.is_mute(rig.now_ns)  # acknowledged, but never served: no venue we know, and no promise
+    rig.come(snapshot(LEVEL_1, 100))
     rig.wait(MUTE_NS / S)
     assert not rig.lane.is_mute(rig.now_ns)
     rig.wait(0.1)
     assert rig.lane.is_mute(rig.now_ns)
-    rig.come(snapshot(LEVEL_1, 100))
+    rig.lane.closed("mute", rig.now_ns)
+    rig.lane.opened(rig.now_ns)
+    rig.wait(60)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.lane.acknowledged([LEVEL_1], rig.now_ns)
+    rig.wait(MUTE_NS / S + 0.1)
+    assert rig.lane.is_mute(rig.now_ns)
+
+
+def test_a_level_1_book_that_is_wanted_promises_nothing() -> None:
+    """It may be of a contract that does not trade yet; its own silence is judged, not its connection's."""
+    rig = Rig()
+    rig.start(LEVEL_1)
+    rig.wait(60)
     assert not rig.lane.is_mute(rig.now_ns)
 
 
@@ -1005,16 +1022,6 @@ def test_refused_canary_is_given_up_and_said_so() -> None:
     assert "the canary orderbook.1.BTCUSDT is refused" in rig.feed.malformed[0][0]
     rig.come(snapshot(LEVEL_1, 5))
     assert rig.feed.counters["unexpected"] == 2
-
-
-@pytest.mark.parametrize(("canary", "owes"), [("", False), (LEVEL_1, True)])
-def test_promise_goes_with_the_last_level_1_book(canary: str, owes: bool) -> None:
-    """A connection whose only level-1 book was released owes nothing; its canary, if there is one, stays."""
-    rig = Rig(canary=canary)
-    rig.start("orderbook.1.ETHUSDT", TRADES)
-    rig.feed.release(rig.lane, ["orderbook.1.ETHUSDT"], "no longer assigned", rig.now_ns)
-    rig.wait(60)
-    assert rig.lane.is_mute(rig.now_ns) is owes
 
 
 # Quiet subjects.

@@ -313,7 +313,6 @@ def test_impossible_address_is_refused_in_one_line(address: str, words: str) -> 
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.xfail(strict=True, reason="closing after the refusal tries to remove the directory")
 def test_path_that_is_a_directory_is_refused_and_kept(tmp_path: Path) -> None:
     """What is not our socket is not removed."""
     (tmp_path / "linear.pub").mkdir()
