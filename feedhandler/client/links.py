@@ -121,6 +121,15 @@ class Links:
             link.filters.add(zmq_filter)
             self.actions.append(Subscribe(link.name, zmq_filter))
 
+    def ask(self, link: Link, zmq_filter: bytes) -> None:
+        """Have a worker answer for a filter, whether it was told of it or not."""
+        if zmq_filter in link.filters:
+            # Taken back first, what is published in between would be lost. ZeroMQ counts on our side: told twice and
+            # taken back once it stays, and the worker hears of the telling alone.
+            self.actions += (Subscribe(link.name, zmq_filter), Unsubscribe(link.name, zmq_filter))
+        else:
+            self.tell(link, zmq_filter)
+
     def untell(self, link: Link, zmq_filter: bytes) -> None:
         """Take a filter back, where it was told."""
         if zmq_filter in link.filters:

@@ -350,8 +350,7 @@ class Truth:
         request.attempts += 1
         exact = wire.prefix(track.subject)
         for link in self._links_of(track):
-            self._links.untell(link, exact)
-            self._links.tell(link, exact)
+            self._links.ask(link, exact)
 
     def _end_asking(self, track: Track) -> None:
         """Take the filter back that was only there to ask for a subject which a prefix matches."""

@@ -33,6 +33,21 @@ def test_filter_is_told_and_taken_back_once() -> None:
     assert links.actions == [Unsubscribe("linear", b"linear.")]
 
 
+def test_worker_is_asked_without_a_hole() -> None:
+    """A filter that it knows is told again before it is taken back; one that it does not know is told and stays."""
+    links = opened()
+    link = links.by_name["linear"]
+    links.actions.clear()
+    links.ask(link, b"linear.")
+    links.ask(link, b"linear.tickers.BTCUSDT\0")
+    links.ask(link, b"spot.")
+    assert links.actions == [
+        Subscribe("linear", b"linear."),
+        Unsubscribe("linear", b"linear."),
+        Subscribe("linear", b"linear.tickers.BTCUSDT\0"),
+    ]
+
+
 def test_links_that_a_subject_may_be_at() -> None:
     """Its own where that is known, none where that is gone; else those of its endpoint and of unknown ones."""
     links = opened()

@@ -245,9 +245,9 @@ def test_message_of_another_format_is_counted(feed: Feed, garbage: bytes, why: s
 
 
 def test_lost_delta_is_recovered_by_asking_for_that_subject_alone(feed: Feed) -> None:
-    """The one filter is taken back and told again, once."""
+    """Its one filter is told again, once."""
     assert feed.take(delta(13), delta(14)) == [("said here", 12, "resyncing", 2)]
-    assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK), Subscribe("linear", EXACT_BOOK)]
+    assert feed.actions() == [Subscribe("linear", EXACT_BOOK), Unsubscribe("linear", EXACT_BOOK)]
     assert feed.take(event(11)) == [("update", 11)]
     feed.take(status(BOOK, 14, repeated=True), image(14))
     assert feed.tick(60.0, busy=("linear",)) == []
@@ -316,7 +316,7 @@ def test_view_that_comes_late_asks_for_an_image(feed: Feed) -> None:
 
     kept = Kept()
     feed.truth.attach(BOOK, kept)
-    assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK), Subscribe("linear", EXACT_BOOK)]
+    assert feed.actions() == [Subscribe("linear", EXACT_BOOK), Unsubscribe("linear", EXACT_BOOK)]
     assert feed.take(delta(11), image(11), delta(12)) == [("delta", 11), ("delta", 12)]
     assert kept.loaded
     feed.tick(30.0, busy=("linear",))
@@ -631,7 +631,7 @@ def test_stale_backlog_is_thrown_away_whole_and_counted(feed: Feed) -> None:
     feed.truth.on_drained(feed.truth.links["linear"])
     assert feed.heard() == [("said here", 13, "resyncing", 3)]
     assert feed.truth.track(TRADES).reason == "3 records of a backlog older than 2 s thrown away"  # type: ignore[union-attr]  # it is there
-    assert feed.actions() == [Unsubscribe("linear", wire.prefix(TRADES)), Subscribe("linear", wire.prefix(TRADES))]
+    assert feed.actions() == [Subscribe("linear", wire.prefix(TRADES)), Unsubscribe("linear", wire.prefix(TRADES))]
     fresh = msgspec.structs.replace(status(TRADES, 14, repeated=True), published_ns=START_NS + 105 * 10**9)
     assert feed.take(fresh, aged(15, 0.0, 105.0)) == [
         ("said here", 14, "resyncing", 1),
