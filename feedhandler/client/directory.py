@@ -46,7 +46,16 @@ class DirectoryWatch:
             return False
         except PermissionError:
             return True  # somebody else's, but alive
-        return True
+        return not _is_zombie(self.directory.pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Say whether a process has ended and only waits for its parent to notice."""
+    try:
+        # The name before the state is in brackets and may hold anything (proc(5)).
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
 
 
 def feed_file(configuration: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None) -> Path:

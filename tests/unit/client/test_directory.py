@@ -74,6 +74,32 @@ def test_alive_is_who_wrote_it(tmp_path: Path) -> None:
     assert not watch.is_alive()
 
 
+def test_ended_process_that_nobody_waited_for_is_dead(tmp_path: Path) -> None:
+    """A feed started by a program that does not wait for it stays behind as a zombie when it is killed."""
+    path = tmp_path / "feed.json"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    write(path, directory(ended.pid))
+    watch = DirectoryWatch(path)
+    watch.poll()
+    assert not watch.is_alive()
+    ended.wait()
+
+
+def test_process_that_cannot_be_looked_at_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc hides what is not ours, that it can be signalled counts."""
+    path = tmp_path / "feed.json"
+    write(path, directory(os.getpid()))
+    watch = DirectoryWatch(path)
+    watch.poll()
+
+    def refuse(_path: Path) -> bytes:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert watch.is_alive()
+
+
 def test_process_of_another_user_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not being allowed to signal it proves that it is there."""
 
