@@ -1,6 +1,6 @@
 """The ways to the workers: what each was told, and what must be done to the sockets. Pure: no I/O, no clock."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,6 +16,14 @@ UP: Final = "up"
 LOST: Final = "lost"
 SILENT: Final = "silent"
 """Connected, but nothing is heard: the worker hangs."""
+
+SILENCE_S: Final = 2.8
+"""A worker of which nothing is heard for this long is down. Heartbeats come once a second; the third in a row is
+missing, and a strategy knows within 3 s."""
+PAUSE_S: Final = 1.0
+"""A program that did not look for this long cannot tell a worker's silence from a pause of its own."""
+EXCUSED_S: Final = 1.2
+"""How much longer it waits then, once: after a pause of the whole machine the next heartbeat comes within 1 s."""
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -55,10 +63,13 @@ class Link:
         "address",
         "discard_before_ns",
         "endpoint",
+        "excused",
         "filters",
         "heard_s",
+        "lost_s",
         "name",
         "network",
+        "silence",
         "skipped",
         "state",
     )
@@ -70,6 +81,12 @@ class Link:
         self.address = address
         self.state = CONNECTING
         self.heard_s = now_s
+        self.lost_s = 0.0
+        """When the connection last broke, as far as we know."""
+        self.silence = ""
+        """The reason that its silence was told with."""
+        self.excused = False
+        """Its silence was not counted once, for we had not looked ourselves."""
         self.filters: set[bytes] = set()
         """What it was told."""
         self.network: str | None = None
@@ -77,6 +94,12 @@ class Link:
         self.discard_before_ns = 0
         self.skipped: dict[Track, int] = {}
         """Records thrown away of the stale backlog, by subject."""
+
+    def hear(self, now_s: float) -> None:
+        """Note that something was heard."""
+        self.state = UP
+        self.heard_s = now_s
+        self.excused = False
 
     def __str__(self) -> str:
         return f"worker {self.name} at {self.address}" if self.endpoint else f"the worker at {self.address}"
@@ -89,6 +112,7 @@ class Links:
         self.by_name: dict[str, Link] = {}
         self.actions: list[Action] = []
         """To be carried out in order."""
+        self._looked_s: float | None = None
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self.by_name.values())
@@ -99,6 +123,25 @@ class Links:
             found = self.by_name.get(link)
             return (found,) if found is not None else ()
         return [other for other in self if not other.endpoint or other.endpoint == endpoint]
+
+    def fallen_silent(self, busy: Container[str], now_s: float) -> list[Link]:
+        """Return the links that were up and count as silent from now on; not ``busy`` ones, which have unread messages."""
+        paused = self._looked_s is not None and now_s - self._looked_s > PAUSE_S
+        self._looked_s = now_s
+        fallen = []
+        for link in self:
+            if link.name in busy or link.state not in (UP, CONNECTING) or now_s - link.heard_s <= SILENCE_S:
+                continue
+            if paused and not link.excused:
+                # A process that was stopped looks before ZeroMQ's thread has read what came meanwhile.
+                link.excused = True
+                link.heard_s = now_s - SILENCE_S + EXCUSED_S
+                continue
+            never = link.state == CONNECTING
+            link.state = LOST if never else SILENT
+            link.silence = f"{'no connection to' if never else 'no heartbeat from'} {link} for {SILENCE_S:g} s"
+            fallen.append(link)
+        return fallen
 
     def open(self, name: str, endpoint: str, address: str, filters: Iterable[bytes], now_s: float) -> None:
         """Connect to a worker, and tell it those of ``filters`` that concern it."""

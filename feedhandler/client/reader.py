@@ -126,6 +126,7 @@ class Reader:
     def _drained(self) -> None:
         """The worker whose turn it is has no more messages: only then, in order, what happened to its connection."""
         link, channel = self._channels[self._ready.popleft()]
+        self.advance()  # the strategy may have been busy since this turn began
         if self._left < ROUND - 1:
             self._truth.on_heard(link)
         self._link = None

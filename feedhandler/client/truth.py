@@ -14,19 +14,19 @@ import msgspec
 from feedhandler import wire
 from feedhandler.client.counters import Counters
 from feedhandler.client.interest import Interest, endpoint_of, is_control, is_prefix, nearest
-from feedhandler.client.links import CONNECTING, LOST, SILENT, UP, Link, Links
+from feedhandler.client.links import LOST, SILENT, UP, Link, Links
 from feedhandler.client.placement import Placement
 from feedhandler.client.record import UNASSIGNED, UNKNOWN, Record, decode_status
 from feedhandler.client.track import Track, View
 from feedhandler.runtime import FeedDirectory
 from feedhandler.wire import DOWN, ENDED, IMAGE, REJECTED, REPEATED, SIMULATED, STATUS
 
-SILENCE_S: Final = 2.9
-"""A worker heard nothing of for this long is down. Heartbeats come once a second: the third would be due now."""
 NO_FEED_S: Final = 1.0
 """How long a feed may be missing before it is said: one that is being restarted is not missing."""
 ANSWER_S: Final = 1.0
 """A worker answers a subscription within its pacing of 100 ms or so; asked again after this, doubled each time."""
+RECONNECTED_S: Final = 0.2
+"""The same where the loss of a connection is only seen when there is a new one: its answers may have come before."""
 ANSWER_CAP_S: Final = 10.0
 _UNANSWERED_ATTEMPTS: Final = 1
 """Unanswered for this many requests, a subject is not known to the worker."""
@@ -96,20 +96,15 @@ class Truth:
     def tick(self, busy: Container[str]) -> None:
         """Judge silence and unanswered requests; ``busy`` are the workers of whom not everything was read yet."""
         gone = self._feed_is_gone()
-        for link in self._links:
-            if link.name in busy or gone:
-                continue
-            if link.state in (UP, CONNECTING) and self._now_s - link.heard_s > SILENCE_S:
-                never = link.state == CONNECTING
-                link.state = LOST if never else SILENT
-                what = "no connection to" if never else "no heartbeat from"
-                self._lose(link, f"{what} {link} for {SILENCE_S:g} s")
+        # Where there is no feed at all, that is said of every subject.
+        for link in self._links.fallen_silent(self.links if gone else busy, self._now_s):
+            self._lose(link, link.silence)
         if gone:
             for track in self.tracks():
                 if not self._fixed or track.outside is None:
                     track.impose(UNKNOWN, f"no feed at {self._where}", self._now_ns)
         for track, request in list(self._requests.items()):
-            self._pursue(track, request)
+            self._pursue(track, request, busy)
 
     def _feed_is_gone(self) -> bool:
         heard = any(link.state == UP for link in self._links)
@@ -249,11 +244,11 @@ class Truth:
 
     def on_heard(self, link: Link) -> None:
         """Something came from a worker since the last time."""
-        link.heard_s = self._now_s
-        state, link.state = link.state, UP
-        if state == SILENT:
+        was_silent = link.state == SILENT
+        link.hear(self._now_s)
+        if was_silent:
             for track in self._tracks.values():
-                if track.link == link.name and track.outside is not None and track.outside[0] == DOWN:
+                if track.link == link.name and track.outside == (DOWN, link.silence):
                     track.release(self._now_ns)
 
     def on_drained(self, link: Link) -> None:
@@ -262,22 +257,29 @@ class Truth:
 
     def on_connected(self, link: Link) -> None:
         """The connection to a worker stands; ZeroMQ has told it all filters again."""
-        link.state = UP
-        link.heard_s = self._now_s
+        link.hear(self._now_s)
+        due_s = self._now_s + (RECONNECTED_S if link.lost_s == self._now_s else ANSWER_S)
+        for track, request in self._requests.items():
+            if track.link == link.name:
+                request.due_s = due_s
 
     def on_disconnected(self, link: Link) -> None:
         """The connection to a worker broke."""
         if link.state in (UP, SILENT):
             link.state = LOST
+            link.lost_s = self._now_s
             link.network = None
             self._lose(link, f"connection to {link} lost")
 
     def _lose(self, link: Link, reason: str) -> None:
         for track in self._tracks.values():
-            if track.link == link.name and track.state not in (ENDED, UNASSIGNED):
-                track.impose(DOWN, reason, self._now_ns)
-                # Its records end this; where none come although the connection stands again, it is asked for.
-                self._requests[track] = _Request(0, self._now_s + ANSWER_S)
+            if track.link != link.name or track.state in (ENDED, UNASSIGNED):
+                continue
+            if reason == link.silence and track.outside is not None and track.outside[0] == DOWN:
+                continue  # for another reason, which the end of the silence does not end
+            track.impose(DOWN, reason, self._now_ns)
+            # Its records end this; where none come although the connection stands again, it is asked for.
+            self._requests[track] = _Request(0, self._now_s + ANSWER_S)
 
     # What the strategy wants.
 
@@ -358,16 +360,19 @@ class Truth:
             for link in self._links:
                 self._links.untell(link, wire.prefix(track.subject))
 
-    def _pursue(self, track: Track, request: _Request) -> None:
+    def _pursue(self, track: Track, request: _Request, busy: Container[str]) -> None:
         if track.outside is None and track.is_answered and not track.wants_image:
             del self._requests[track]
             self._end_asking(track)
             return
-        if self._now_s < request.due_s or not any(link.state == UP for link in self._links_of(track)):
+        links = [link for link in self._links_of(track) if link.state == UP]
+        if self._now_s < request.due_s or not links:
             return
         if track.outside is not None and track.outside[0] not in (DOWN, UNKNOWN):
             return
         if not track.is_answered and request.attempts >= _UNANSWERED_ATTEMPTS:
+            if any(link.name in busy for link in links):
+                return  # the answer may be among what was not read yet
             # With fixed addresses this is how a misspelt subject shows; a subject of the directory will be answered.
             if self._fixed:
                 track.impose(UNASSIGNED, self._unanswered(track.subject), self._now_ns)

@@ -1,6 +1,7 @@
 """What each worker was told, and what must be done to the sockets."""
 
-from feedhandler.client.links import CONNECTING, Close, Link, Links, Open, Subscribe, Unsubscribe
+from feedhandler.client import links as links_module
+from feedhandler.client.links import CONNECTING, LOST, SILENT, UP, Close, Link, Links, Open, Subscribe, Unsubscribe
 
 
 def opened() -> Links:
@@ -56,6 +57,50 @@ def test_links_that_a_subject_may_be_at() -> None:
     assert list(links.of("linear-1", "linear")) == []
     assert list(links.of(None, "linear")) == [linear, other]
     assert list(links.of(None, "spot")) == [other]
+
+
+def fallen(links: Links, now_s: float, *busy: str) -> list[str]:
+    return [link.name for link in links.fallen_silent(busy, now_s)]
+
+
+def test_silence_is_told_once() -> None:
+    """Not heard for almost 3 s: silent, or never reached; not again until it was heard."""
+    links = opened()
+    linear, other = links
+    linear.hear(5.0)
+    for now_s in (5.5, 6.4, 7.2, 7.8):
+        assert fallen(links, now_s) == []
+    assert fallen(links, 7.81) == ["linear"]
+    assert (linear.state, linear.silence) == (SILENT, "no heartbeat from worker linear at ipc:///linear.pub for 2.8 s")
+    assert fallen(links, 8.7) == []
+    assert fallen(links, 8.81) == ["tcp://10.0.0.1:5600"]
+    assert (other.state, other.silence) == (LOST, "no connection to the worker at tcp://10.0.0.1:5600 for 2.8 s")
+    linear.hear(9.0)
+    assert linear.state == UP
+    assert [fallen(links, 9.0 + step / 2) for step in range(7)][-2:] == [[], ["linear"]]
+    assert links_module.SILENCE_S < 3.0
+
+
+def test_silence_is_not_judged_while_messages_are_unread() -> None:
+    """What waits in the socket is read first."""
+    links = opened()
+    assert [fallen(links, 5.0 + step, "linear", "tcp://10.0.0.1:5600") for step in range(9)] == [[]] * 9
+
+
+def test_pause_of_our_own_is_nobodys_silence() -> None:
+    """A program that was stopped gives the worker time for one more heartbeat; but only once."""
+    links = opened()
+    linear, other = links
+    linear.hear(5.0)
+    other.hear(5.0)
+    assert fallen(links, 5.1) == []
+    assert fallen(links, 15.1) == [], "stopped for 10 s"
+    linear.hear(16.0)
+    assert fallen(links, 16.2) == []
+    assert fallen(links, 16.31) == ["tcp://10.0.0.1:5600"], "nothing came after the pause either"
+    for now_s in (17.6, 19.2, 20.2):
+        assert fallen(links, now_s) == [], "looks every 1.5 s only"
+    assert fallen(links, 21.3) == ["linear"]
 
 
 def test_closed_link_is_forgotten() -> None:
