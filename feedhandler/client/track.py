@@ -398,7 +398,7 @@ class Track:
             self.state, self.reason = state, self._status.reason
             self._outbox.append(self._latest)
             self._tell_view()
-            self._tell_hole_between_epochs(now_ns)
+            self._tell_hole_between_epochs(self._latest, now_ns)
         elif state != self.state:
             reason = "delivery goes on" if state in (LIVE, STALE) else f"epoch {self.epoch} began"
             self._tell(state, reason, now_ns)
@@ -414,19 +414,20 @@ class Track:
         # A state is live for the strategy when it has it, not when the worker does.
         return told if self.keeps_state and not self.in_step and state in (LIVE, STALE) else state
 
-    def _tell_hole_between_epochs(self, now_ns: int) -> None:
-        """Sequences of two epochs do not compare: where the worker knows no hole, say from when to when we were blind."""
+    def _tell_hole_between_epochs(self, latest: Record, now_ns: int) -> None:
+        """Sequences of two epochs do not compare: where the worker's word does not, say from when to when we were blind."""
         status = self._status
         if self.keeps_state or not self._left_ns or status is None or status.state != LIVE:
             return
         left_ns, self._left_ns = self._left_ns, 0
-        if status.blind_from_ns is msgspec.UNSET:
+        # The hole that a worker knows ends when it is live; of one that we heard only later, we missed more.
+        if latest.is_repeated or status.blind_from_ns is msgspec.UNSET:
             self._tell(
                 LIVE,
                 "another epoch began: what happened in between was not seen",
                 now_ns,
                 blind_from_ns=left_ns,
-                blind_to_ns=status.since_ns,
+                blind_to_ns=latest.published_ns if latest.is_repeated else status.since_ns,
                 lost=None,
                 recoverable=False,
             )

@@ -352,9 +352,8 @@ def test_hole_between_epochs_of_events_is_bounded(trades: Followed) -> None:
 
 def test_hole_between_epochs_is_said_where_the_end_of_the_first_was_not_heard(trades: Followed) -> None:
     """Live before and live after: a strategy that was busy while the worker was replaced learns of the hole all the same."""
-    answer = status(TRADES, 5, epoch=2, repeated=True, blind_from_ns=1, blind_to_ns=2)
-    assert trades.take(answer, answer, event(6, epoch=2)) == [("status", 5, "live"), ("update", 6)]
-    assert trades.take(status(TRADES, 5, epoch=3, repeated=True), event(6, epoch=3)) == [
+    answer = status(TRADES, 5, epoch=2, repeated=True)
+    assert trades.take(answer, answer, event(6, epoch=2)) == [
         ("status", 5, "live"),
         ("said here", 5, "live", None),
         ("update", 6),
@@ -364,6 +363,16 @@ def test_hole_between_epochs_is_said_where_the_end_of_the_first_was_not_heard(tr
 def test_hole_that_the_worker_knows_is_not_said_twice(trades: Followed) -> None:
     """A live status with the hole in it is enough."""
     assert trades.take(status(TRADES, 2, epoch=2, blind_from_ns=1, blind_to_ns=2)) == [("status", 2, "live")]
+
+
+def test_hole_that_the_worker_knows_ends_too_early_for_who_hears_of_it_late(trades: Followed) -> None:
+    """What the new worker published before it answered us was not seen either."""
+    trades.take(event(11))
+    answer = status(TRADES, 5, epoch=2, repeated=True, blind_from_ns=1, blind_to_ns=2, lost=None)
+    assert trades.take(answer) == [("status", 5, "live", None), ("said here", 5, "live", None)]
+    told = trades.last
+    assert told is not None
+    assert (told.blind_from_ns, told.blind_to_ns) == (event(11).published_ns, answer.published_ns)
 
 
 def test_hole_spans_epochs_that_never_were_live(trades: Followed) -> None:
