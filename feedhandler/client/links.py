@@ -93,7 +93,7 @@ class Link:
         """As the worker says; None until it does."""
         self.discard_before_ns = 0
         self.skipped: dict[Track, int] = {}
-        """Records thrown away of the stale backlog, by subject."""
+        """Records missed by the stale backlog that is thrown away, by subject."""
 
     def hear(self, now_s: float) -> None:
         """Note that something was heard."""

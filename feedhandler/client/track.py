@@ -363,17 +363,28 @@ class Track:
         self.outside = None
         self._settle(now_ns)
 
-    def skip(self, record: Record) -> None:
-        """Note a record of a stale backlog: thrown away unread, its number known."""
+    def skip(self, record: Record) -> int:
+        """Note a record of a stale backlog, thrown away unread; return how many records the strategy misses by it.
+
+        Those before it that never came are counted, too.
+        """
         if record.epoch > self.epoch:
             self._enter_epoch(record.epoch)
-        if record.epoch == self.epoch:
-            self.joined = True
-            self.sequence = max(self.sequence, record.sequence)
-            self.next_sequence = 0
+        if record.epoch < self.epoch:
+            return 0
+        self.next_sequence = 0
+        numbered = not record.flags & (IMAGE | REPEATED)
+        if not self.joined:
+            self._join(record.sequence - numbered)
+        missed = max(record.sequence - self.sequence, 0)
+        self.sequence += missed
+        if lost := max(missed - numbered, 0):
+            self._counters.gaps += 1
+            self._counters.lost += lost
+        return missed
 
-    def end_skipping(self, skipped: int, reason: str, now_ns: int) -> None:
-        """Say what was thrown away, and begin anew with the worker's next answer."""
+    def end_skipping(self, missed: int, reason: str, now_ns: int) -> None:
+        """Say what was missed, and begin anew with the worker's next answer."""
         self._status = None
         self._latest = None
         self._undelivered = False
@@ -386,7 +397,7 @@ class Track:
             now_ns,
             blind_from_ns=self.last_ns,
             blind_to_ns=now_ns,
-            lost=skipped,
+            lost=missed,
             recoverable=self.keeps_state,
         )
 

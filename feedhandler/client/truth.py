@@ -206,8 +206,7 @@ class Truth:
             self._end_discarding(link)
             return False
         self.counters.discarded += 1
-        link.skipped[track] = link.skipped.get(track, 0) + 1
-        track.skip(record)
+        link.skipped[track] = link.skipped.get(track, 0) + track.skip(record)
         return True
 
     def _refuses(self, link: Link, track: Track, record: Record) -> bool:
@@ -235,10 +234,12 @@ class Truth:
         self._discarding -= 1
         skipped, link.skipped = link.skipped, {}
         age = f"{(self._max_age_ns or 0) / 1e9:g} s"
-        for track, count in skipped.items():
-            records = f"{count} record{'s' if count > 1 else ''}"
-            track.end_skipping(count, f"{records} of a backlog older than {age} thrown away", self._now_ns)
-            self._ask(track, _Request())
+        for track, missed in skipped.items():
+            if missed:
+                said = f"{missed} record{'s' * (missed > 1)} missed: a backlog older than {age} was thrown away"
+                track.end_skipping(missed, said, self._now_ns)
+            if not track.is_answered:
+                self._ask(track, _Request())
 
     # Links.
 

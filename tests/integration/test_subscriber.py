@@ -371,7 +371,7 @@ def test_stale_backlog_is_thrown_away(tmp_path: Path) -> None:
         last = publisher.book(BOOK, b=[["98.5", "7"]])
         records = until(feed, state(BOOK, "resyncing"))
         assert [said(record) for record in records] == [("said here", last["sequence"], "resyncing", 1001)]
-        assert records[0].decode().reason == "1001 records of a backlog older than 0.5 s thrown away"
+        assert records[0].decode().reason == "1001 records missed: a backlog older than 0.5 s was thrown away"
         feed.wait_live(DEADLINE_S)
         assert dict(book.bids()) == {float(price): float(size) for price, size in last["bids"].items()}
         assert feed.counters.discarded == 1001

@@ -411,8 +411,8 @@ def test_released_way_restores_what_was(book: Followed) -> None:
 def test_backlog_thrown_away_is_counted_and_begun_anew(book: Followed, trades: Followed) -> None:
     """What was thrown away is said with its count; the next answer begins anew, and later loss is still seen."""
     for number in (11, 12, 13):
-        book.track.skip(delta(number))
-        trades.track.skip(event(number))
+        assert book.track.skip(delta(number)) == 1
+        assert trades.track.skip(event(number)) == 1
     book.track.end_skipping(3, "3 records thrown away", NOW_NS)
     trades.track.end_skipping(3, "3 records thrown away", NOW_NS)
     assert book.heard() == [("said here", 13, "resyncing", 3)]
@@ -426,10 +426,18 @@ def test_backlog_thrown_away_is_counted_and_begun_anew(book: Followed, trades: F
     ]
 
 
+def test_loss_within_a_backlog_is_missed_and_counted_as_lost(trades: Followed) -> None:
+    """What was dropped on the way before it could be thrown away; repeated records take no number of their own."""
+    assert [trades.track.skip(event(number)) for number in (11, 15, 15)] == [1, 4, 0]
+    assert trades.track.skip(status(TRADES, 17, repeated=True)) == 2
+    assert trades.track.skip(status(TRADES, 17, repeated=True)) == 0
+    assert (trades.counters.lost, trades.counters.gaps) == (5, 2)
+
+
 def test_backlog_of_another_epoch(book: Followed) -> None:
     """Skipped records of a new epoch are known to belong to it; those of an old one change nothing."""
-    book.track.skip(delta(5, epoch=2))
-    book.track.skip(delta(50))
+    assert book.track.skip(delta(5, epoch=2)) == 1
+    assert book.track.skip(delta(50)) == 0
     book.track.end_skipping(2, "2 records thrown away", NOW_NS)
     assert (book.track.epoch, book.track.sequence) == (2, 5)
 

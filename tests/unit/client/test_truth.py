@@ -671,7 +671,7 @@ def test_stale_backlog_is_thrown_away_whole_and_counted(feed: Feed) -> None:
     assert feed.take(aged(11, 4.0, 105.0), aged(12, 1.5, 105.0), aged(13, 0.1, 105.0)) == []
     feed.truth.on_drained(feed.truth.links["linear"])
     assert feed.heard() == [("said here", 13, "resyncing", 3)]
-    assert feed.truth.track(TRADES).reason == "3 records of a backlog older than 2 s thrown away"  # type: ignore[union-attr]  # it is there
+    assert feed.truth.track(TRADES).reason == "3 records missed: a backlog older than 2 s was thrown away"  # type: ignore[union-attr]  # it is there
     assert feed.actions() == [Subscribe("linear", wire.prefix(TRADES)), Unsubscribe("linear", wire.prefix(TRADES))]
     fresh = msgspec.structs.replace(status(TRADES, 14, repeated=True), published_ns=START_NS + 105 * 10**9)
     assert feed.take(fresh, aged(15, 0.0, 105.0)) == [
@@ -691,6 +691,41 @@ def test_backlog_ends_with_the_first_record_published_after_it_was_noticed() -> 
     feed.take(aged(1, 0.0, 100.0), aged(2, 50.0, 100.0))
     feed.go(1.0)
     assert feed.take(aged(3, 0.5, 101.0)) == [("said here", 2, "resyncing", 1), ("update", 3)]
+
+
+def test_repeated_records_of_a_backlog_are_nothing_missed(feed: Feed) -> None:
+    """A quiet subject's repeated status and another newcomer's image are old news: it stays live, and nothing is said."""
+    feed = Feed(max_age_s=2.0)
+    feed.go(100.0)
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    feed.connect()
+    now_ns = START_NS + 100 * 10**9
+    feed.take(msgspec.structs.replace(status(TRADES, 10, repeated=True), published_ns=now_ns))
+    feed.tick()
+    feed.actions()
+    feed.go(5.0)
+    assert feed.take(msgspec.structs.replace(status(TRADES, 10, repeated=True), published_ns=now_ns)) == []
+    feed.truth.on_drained(feed.truth.links["linear"])
+    assert feed.heard() == []
+    assert feed.actions() == []
+    assert feed.take(aged(11, 0.0, 105.0), aged(12, 0.0, 105.0)) == [("update", 11), ("update", 12)]
+    assert feed.truth.counters.discarded == 1
+
+
+def test_subject_whose_first_answer_was_thrown_away_is_asked_for_at_once() -> None:
+    """Nothing is missed of it, but it is still to be heard of."""
+    feed = Feed(max_age_s=2.0)
+    feed.go(100.0)
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    feed.connect()
+    feed.tick()
+    feed.actions()
+    feed.take(msgspec.structs.replace(status(TRADES, 10, repeated=True), published_ns=START_NS))
+    feed.truth.on_drained(feed.truth.links["linear"])
+    assert feed.heard() == []
+    assert Subscribe("linear", wire.prefix(TRADES)) in feed.actions()
 
 
 def test_closed_way_ends_its_backlog() -> None:
