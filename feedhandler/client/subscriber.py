@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from feedhandler.client.counters import Counters
 from feedhandler.client.directory import DirectoryWatch, feed_file
@@ -18,6 +18,8 @@ from feedhandler.errors import FeedError, NotLiveError
 
 Callback = Callable[[Record], object]
 _View = TypeVar("_View", BookView, TickerView)
+_LOOK_AFTER: Final = 256
+"""Records taken in before `Subscriber.wait_live` looks again: at thousands of subjects a look costs more than many."""
 
 
 class Subscriber:
@@ -193,9 +195,7 @@ class Subscriber:
         while behind := self._behind():
             if time.monotonic() >= deadline_s:
                 raise NotLiveError(f"not live after {timeout_s:g} s: {behind}")
-            record = self._reader.receive(min(deadline_s, time.monotonic() + TICK_S))
-            if record is not None:
-                self._kept.append(record)
+            self._take_in(self._reader.receive(min(deadline_s, time.monotonic() + TICK_S)))
 
     async def wait_live_async(self, timeout_s: float) -> None:
         """Wait as `wait_live` does, without blocking the event loop."""
@@ -203,21 +203,26 @@ class Subscriber:
         while behind := self._behind():
             if time.monotonic() >= deadline_s:
                 raise NotLiveError(f"not live after {timeout_s:g} s: {behind}")
-            record = await self._reader.receive_async(min(deadline_s, time.monotonic() + TICK_S))
-            if record is not None:
-                self._kept.append(record)
+            self._take_in(await self._reader.receive_async(min(deadline_s, time.monotonic() + TICK_S)))
+
+    def _take_in(self, record: Record | None) -> None:
+        """Keep a record, and those that are there behind it."""
+        left = _LOOK_AFTER
+        while record is not None:
+            self._kept.append(record)
+            left -= 1
+            record = self._reader.next() if left else None
 
     def _behind(self) -> str:
         """Name what is not live, ``""`` where everything is."""
         tracks = self._truth.tracks()
-        behind = [
-            f"{track.subject} is {track.state}" + (f" ({track.reason})" if track.reason else "")
-            for track in tracks
-            if not track.is_live
-        ]
+        behind = [track for track in tracks if not track.is_live]
         if not behind and not tracks and any(not is_control(text) for text in self._truth.interest.filters):
             return "nothing has come yet"
-        return "; ".join(behind[:5]) + (f"; and {len(behind) - 5} more" if len(behind) > 5 else "")
+        named = [
+            f"{track.subject} is {track.state}" + (f" ({track.reason})" if track.reason else "") for track in behind[:5]
+        ]
+        return "; ".join(named) + (f"; and {len(behind) - 5} more" if len(behind) > 5 else "")
 
     # The end.
 
