@@ -6,16 +6,15 @@ line has brought what is between. Where the count begins anew, after a restart o
 after: it only grows.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-import msgspec
 
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import DELTA, RESYNCING, SNAPSHOT, STALE
-from feedhandler.worker.image import Image
+from feedhandler.worker.comparison import Outcome, Trial, compare
 from feedhandler.worker.paired import Frame, Ids, PairedLane
 from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, REORDER_NS, Copy, Race
-from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route, new_image
+from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route
 
 if TYPE_CHECKING:
     from feedhandler.worker.lines import Lines
@@ -25,8 +24,6 @@ NEVER: Final = 1 << 63
 NO_IDS: Final = Ids(UNBASED, 0)
 REMEMBERED: Final = 64
 """Arrival times kept, for the lag of second copies; a power of two."""
-COMPARED_FRAMES: Final = 200
-"""So many frames may pass until two lines' books are compared."""
 
 
 class Held(NamedTuple):
@@ -41,20 +38,6 @@ class Held(NamedTuple):
     """The ``seq`` with which its line began: it continues nothing published before that."""
     joins: bool = False
     """A line's first snapshot: a copy of the state, not the venue's next record."""
-
-
-class Trial:
-    """One line's own book, on its way to the place where it can be compared with the published one."""
-
-    __slots__ = ("frames", "goal", "image", "reference", "update_id")
-
-    def __init__(self, image: Image, update_id: int, reference: bytes, goal: int) -> None:
-        self.image = image
-        self.update_id = update_id
-        self.reference = reference
-        """The published book, as it was at ``goal``."""
-        self.goal = goal
-        self.frames = 0
 
 
 class BookCopy(Copy):
@@ -78,7 +61,9 @@ class BookCopy(Copy):
         super().forget()
         self.last = NO_IDS
         self.since = self._unknown
-        self.race.give_up_comparing(self)
+        if self.trial is not None:
+            self.trial = None
+            self.race.feed.counters[Outcome.NONE.value] += 1
 
     @property
     def _unknown(self) -> int:
@@ -156,7 +141,8 @@ class BookRace(Race):
         if 0 <= self.route.update_id - ids.u < REMEMBERED:
             copy.lane.lagged(received_ns - self.first_ns[ids.u % REMEMBERED])
         if copy.trial is not None:
-            self._follow(copy, copy.trial, ids, payload, received_ns)
+            trial = copy.trial
+            self._conclude(copy, payload, received_ns, lambda: trial.follow(ids.u, payload))
 
     def _begin(self, copy: BookCopy, ids: Ids) -> None:
         """A line of a book without snapshots begins with its first delta."""
@@ -299,7 +285,6 @@ class BookRace(Race):
             if offer is not None and (self.seq >= offer.ids.seq if offer.ids.seq else route.update_id >= offer.ids.u):
                 self.offer = None
                 if offer.joins and offer.ids.u == route.update_id:
-                    # The published book has come to where another line began.
                     self._compare_now(offer)
                 continue
             held = self.held.get(route.update_id + 1)
@@ -386,65 +371,35 @@ class BookRace(Race):
             return None
 
     def _compare_now(self, offer: Held) -> None:
+        """The published book has come to where another line began."""
         reference = self._published(offer.received_ns)
         if reference is not None:
-            self._compare(offer.copy, offer.payload, reference, offer.received_ns)
+            self._conclude(offer.copy, offer.payload, offer.received_ns, lambda: compare(offer.payload, reference))
 
     def _compare_later(self, copy: BookCopy, ids: Ids, payload: bytes, now_ns: int) -> None:
         """A line joins behind the published book: it is compared when it has come to where that is now."""
         reference = self._published(now_ns)
-        if reference is None:
-            return
-        image = new_image(self.route.topic)
-        copy.trial = Trial(image, ids.u, reference, self.route.update_id)
-        self._fold(copy, copy.trial, payload, now_ns)
+        if reference is not None:
+            goal = self.route.update_id
 
-    def _follow(self, copy: BookCopy, trial: Trial, ids: Ids, payload: bytes, now_ns: int) -> None:
-        trial.frames += 1
-        trial.update_id += 1
-        if ids.u == trial.update_id and trial.frames <= COMPARED_FRAMES:
-            self._fold(copy, trial, payload, now_ns)
-        else:
-            self.give_up_comparing(copy)
+            def begin() -> Outcome | None:
+                copy.trial = Trial(self.route.topic, ids.u, payload, goal, reference)
+                return copy.trial.outcome()
 
-    def _fold(self, copy: BookCopy, trial: Trial, payload: bytes, now_ns: int) -> None:
+            self._conclude(copy, payload, now_ns, begin)
+
+    def _conclude(self, copy: BookCopy, payload: bytes, now_ns: int, outcome_of: Callable[[], Outcome | None]) -> None:
+        """Draw the consequence of a comparison; ``payload`` is what was folded for it."""
         try:
-            trial.image.fold(payload)
-            if trial.update_id == trial.goal:
-                copy.trial = None
-                self._compare(copy, trial.image.compose(), trial.reference, now_ns)
+            outcome = outcome_of()
         except ValueError as error:
             copy.lane.strange("unparsed", f"{self.route.topic}: {error}", payload)
-            self.give_up_comparing(copy)
-
-    def give_up_comparing(self, copy: BookCopy) -> None:
-        """A line's book was not compared: its records, or those published, were not in step."""
-        if copy.trial is not None:
-            copy.trial = None
-            self.feed.counters["uncompared"] += 1
-
-    def _compare(self, copy: BookCopy, book: bytes, reference: bytes, now_ns: int) -> None:
-        ours, published = _decode_levels(book).data, _decode_levels(reference).data
-        if (ours.u, ours.seq) != (published.u, published.seq):
-            self.feed.counters["uncompared"] += 1  # of another count of the venue's
-        elif set(ours.b) == set(published.b) and set(ours.a) == set(published.a):
-            self.feed.counters["compared"] += 1
-        else:
-            reason = f"line {copy.lane.line} has another book at u {ours.u}"
-            copy.lane.strange("diverged", f"{self.route.topic}: {reason}", book)
+            outcome = Outcome.NONE
+        if outcome is None:
+            return
+        copy.trial = None
+        self.feed.counters[outcome.value] += 1
+        if outcome is Outcome.DIFFERENT:
+            reason = f"line {copy.lane.line} has another book at u {self.route.update_id}"
+            self.feed.malformed.append((f"{self.route.topic}: {reason}", payload))
             self.lines.stand_by(self, copy, reason, now_ns)
-
-
-class _LevelData(msgspec.Struct, gc=False):
-    u: int
-    b: list[tuple[float, ...]]
-    a: list[tuple[float, ...]]
-    seq: int = 0
-
-
-class _Levels(msgspec.Struct, gc=False):
-    data: _LevelData
-
-
-_decode_levels: Final = msgspec.json.Decoder(_Levels, strict=False).decode
-"""Levels by number, however they are spelt."""
