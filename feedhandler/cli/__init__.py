@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "tail": "Print live records.",
     "stop": "Stop a running feed.",
     "sim": "Run the simulated Bybit alone.",
+    "drill": "Inject every fault into a feed on the simulated Bybit, and keep the score.",
 }
 
 

@@ -90,6 +90,17 @@ LAW: Final[dict[str, Layer]] = {
         ("msgspec",),
     ),
     "feedhandler.client*": Layer(SHARED, ("msgspec", "zmq")),
+    # The drill: judges that are pure, and a feed, a venue and a strategy of its own that they judge. It knows no more of
+    # the feed than a strategy does: nothing of worker, client or simulator.
+    "feedhandler.drill.course": Layer(("feedhandler.bybit", "feedhandler.wire")),
+    "feedhandler.drill.process": Layer(("feedhandler.config",)),
+    "feedhandler.drill.scene": Layer(("feedhandler.bybit", "feedhandler.config.model", "feedhandler.wire")),
+    "feedhandler.drill.strategy": Layer(("feedhandler.wire",), ("zmq",)),
+    "feedhandler.drill.venue": Layer(("feedhandler.bybit", "feedhandler.errors")),
+    "feedhandler.drill.witness": Layer(("feedhandler.bybit", "feedhandler.errors"), ()),
+    "feedhandler.drill*": Layer(
+        ("feedhandler.bybit", "feedhandler.config.model", "feedhandler.config.plan", "feedhandler.wire"), pure=True
+    ),
     # The command line may use everything; nothing uses it.
     "feedhandler.cli*": Layer(("feedhandler",), ("click", "msgspec", "psutil", "uvloop", "zmq")),
     # What a user could write.
