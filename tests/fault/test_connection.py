@@ -182,9 +182,7 @@ def test_giving_up_is_said(tmp_path: Path) -> None:
     )
     feed = Feed(tmp_path, config)
     with Ear([feed.address("linear")]) as ear, feed:
-        wait_until(
-            lambda: any(b"gave up after 2 attempts" in record.payload for record in ear.of(BOOK)), "gave up"
-        )
+        wait_until(lambda: any(b"gave up after 2 attempts" in record.payload for record in ear.of(BOOK)), "gave up")
         assert ear.states(BOOK)[-1] == "down"
         assert feed.worker("linear")["state"] == "running"
 
