@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "run": 'Run the feed: supervisor, workers and, with network = "sim", the simulated Bybit.',
     "status": "Show what runs and in which state every topic is.",
     "tail": "Print live records.",
+    "topics": "Show what can be subscribed.",
     "stop": "Stop a running feed.",
     "sim": "Run the simulated Bybit alone.",
     "drill": "Inject every fault into a feed on the simulated Bybit, and keep the score.",

@@ -65,7 +65,7 @@ TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st
 WHOLE: Final = st.integers(-I64_MAX, I64_MAX)
 NUMBER: Final = st.decimals(-(10**12), 10**12, places=8).map(lambda number: f"{number:f}")
 JSON: Final = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=8,
 )

@@ -291,7 +291,7 @@ def test_new_fields_and_words_are_survived() -> None:
         b"",
         b"{",
         b"[]",
-        b"\xff",
+        b'{"topic":"\xff","data":{}}',
         b'{"topic":"orderbook.50.X","data":{}}',
         b'{"topic":"x"}',
         b'{"topic":"orderbook.50.X","data":{"s":"X","b":[["abc","1"]],"a":[],"u":1}}',
