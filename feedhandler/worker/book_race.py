@@ -82,7 +82,7 @@ class BookCopy(Copy):
         before, self.last = self.last, ids
         update_id = ids.u
         if frame.type != "delta" and route.nature is Nature.BOOK:
-            race.snapshot(self, before, ids, payload, received_ns)
+            race.snapshot(self, ids, payload, received_ns)
         elif update_id == route.update_id + 1 and self.since <= race.seq < ids.seq < race.horizon:
             route.update_id = update_id
             race.seq = ids.seq
@@ -106,7 +106,7 @@ class BookCopy(Copy):
 class BookRace(Race):
     """What the copies of a book share."""
 
-    __slots__ = ("first_ns", "held", "horizon", "offer", "seq", "snapshot_ids", "snapshot_payload", "waiting")
+    __slots__ = ("first_ns", "held", "horizon", "offer", "seq", "snapshot_payload", "waiting")
 
     copies: tuple[BookCopy, ...]
 
@@ -124,7 +124,6 @@ class BookRace(Race):
         """Something is held or offered."""
         self.first_ns = [0] * REMEMBERED
         """When the last records came, by update id modulo their number."""
-        self.snapshot_ids = NO_IDS
         self.snapshot_payload = b""
         """The last snapshot published."""
         self.copies = tuple(BookCopy(lane, self) for lane in lines.lanes)
@@ -179,7 +178,7 @@ class BookRace(Race):
                 self.horizon = min(self.horizon, ids.seq)
             self._hold(held)
 
-    def snapshot(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
+    def snapshot(self, copy: BookCopy, ids: Ids, payload: bytes, received_ns: int) -> None:
         """Take a snapshot: a line's first one, or one that the venue sent by itself."""
         route = self.route
         if not copy.joined:
@@ -193,7 +192,7 @@ class BookRace(Race):
             behind = ids.seq < self.seq or (ids.seq == self.seq and ids.u == route.update_id)
             anew = not behind and ids.u <= route.update_id
         else:
-            anew = ids.u == 1 and (payload != self.snapshot_payload or ids.u < before.u)
+            anew = ids.u == 1 and payload != self.snapshot_payload
             behind = not anew and ids.u <= route.update_id
         if behind:
             copy.lane.second_copies += 1
@@ -239,7 +238,7 @@ class BookRace(Race):
         self.seq = ids.seq or self.seq
         self.first_ns[ids.u % REMEMBERED] = held.received_ns
         if held.kind == SNAPSHOT:
-            self.snapshot_ids, self.snapshot_payload = ids, held.payload
+            self.snapshot_payload = held.payload
         held.copy.deliver(held.kind, held.payload, held.received_ns)
 
     def _rebase(self, found: Held) -> None:

@@ -6,6 +6,7 @@ as another one carries the topic. What "first" means, and what may follow what, 
 `book_race`, `trade_race` and `standby` say so.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +36,7 @@ LIVELY_NS: Final = 500_000_000
 """A line that is silent for longer is not lively."""
 
 
-class Copy:
+class Copy(ABC):
     """What one line knows of one topic."""
 
     __slots__ = (
@@ -90,9 +91,9 @@ class Copy:
         self._silent_since_s = 0.0
         self._patience = 0
 
+    @abstractmethod
     def take(self, frame: Any, payload: bytes, received_ns: int) -> None:
         """Take a record of this line."""
-        raise NotImplementedError
 
     @property
     def usable(self) -> bool:

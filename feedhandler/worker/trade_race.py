@@ -139,9 +139,15 @@ class TradeRace(Race):
         else:
             self._hold(copy, Held(ids, payload, received_ns))
 
+    @property
+    def _begins_ms(self) -> int:
+        """The venue's time before which nothing is told any more."""
+        times_ms = _times_ms(self._first)[:1] if self._first else _times_ms(self._last)[-1:]
+        return times_ms[0] if times_ms else 0
+
     def _is_early(self, payload: bytes) -> bool:
-        first_ms = _time_ms(self._first, 0) if self._first else _time_ms(self._last, -1)
-        return _time_ms(payload, -1) < first_ms
+        times_ms = _times_ms(payload)
+        return bool(times_ms) and times_ms[-1] < self._begins_ms
 
     # Lines that join.
 
@@ -165,10 +171,10 @@ class TradeRace(Race):
         if not self.route.live:
             self.come_alive(now_ns)
         for ids, payload, received_ns in held:
-            if self._first and _time_ms(payload, 0) < (first_ms := _time_ms(self._first, 0)):
-                # From before the stream began: within a hole that was told.
-                early = [one for one, time_ms in zip(ids, _times_ms(payload), strict=False) if time_ms < first_ms]
-                self._recent.update(dict.fromkeys((one for one in early if not self._seen([one])), 0))
+            # Trades from before the stream began, within a hole that was told, are as good as published.
+            times_ms, begins_ms = _times_ms(payload), self._begins_ms
+            early = [one for one, time_ms in zip(ids, times_ms, strict=False) if time_ms < begins_ms]
+            self._recent.update((one, 0) for one in early if not self._seen([one]))
             self.publish_new(copy, ids, payload, received_ns)
 
     def _go_on_without_proof(self, copy: TradeCopy) -> None:
@@ -231,7 +237,7 @@ class TradeRace(Race):
 
 
 class _Time(msgspec.Struct, gc=False):
-    T: int = 0
+    T: int
 
 
 class _Times(msgspec.Struct, gc=False):
@@ -242,16 +248,11 @@ _decode_times: Final = msgspec.json.Decoder(_Times).decode
 
 
 def _times_ms(payload: bytes) -> list[int]:
-    """Return the match times of a message's trades; empty where it has none."""
+    """Return the match times of a message's trades; empty where one has none."""
     try:
         return [row.T for row in _decode_times(payload).data]
     except ValueError:
         return []
-
-
-def _time_ms(payload: bytes, index: int) -> int:
-    times_ms = _times_ms(payload)
-    return times_ms[index] if times_ms else 0
 
 
 _decode_message: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

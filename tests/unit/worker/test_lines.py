@@ -136,6 +136,17 @@ def test_a_topic_is_rejected_when_every_line_that_is_up_is_refused_it() -> None:
     assert pair.states() == [("subscribing", "accepted at last")]
 
 
+def test_data_of_a_rejected_topic_says_that_it_is_accepted() -> None:
+    """Data may come before the acknowledgement (dossier 3.5)."""
+    pair = Pair(BOOK)
+    pair.open(0)
+    pair.lanes[0].refused(BOOK, "no", pair.now_ns)
+    pair.lanes[0].asked([BOOK])
+    pair.take()
+    pair.come(0, snap(100, 1000))
+    assert pair.states() == [("subscribing", "accepted at last"), ("live", "")]
+
+
 def test_a_refusal_on_one_line_does_not_touch_what_another_carries() -> None:
     """The topic stays live, and is not asked for again on the line that refuses it."""
     pair = Pair(BOOK)
