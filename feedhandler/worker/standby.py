@@ -143,28 +143,26 @@ class Standby(Race):
             return
         if self.chained and not self._in_chain(copy, kind, frame, payload, received_ns):
             return
+        lives = route.live or route.state == STALE
         needs_more = kind == DELTA and self.merges
-        if needs_more and not copy.joined:
+        if needs_more and not (copy.joined and (lives or self.owner is not copy)):
             self.feed.counters["held_back"] += 1  # nothing to merge it into
             return
         copy.joined = copy.arrived = True
-        if self.owner is None or (not route.live and route.state != STALE and not needs_more):
+        if self.owner is None or not (lives or needs_more):
             self._own(copy)
         if self.owner is not copy:
             copy.absorb(kind, payload)
             if route.state == STALE:
                 self.switch(copy, received_ns)  # the owner is silent, and this line speaks
-        elif self.behind:
+            return
+        if not route.live and not self.behind:
+            self.come_alive(received_ns)
+        if self.behind:
             copy.absorb(kind, payload)
             self._take_over(copy, received_ns)
-        elif route.live or route.state == STALE or not needs_more:
-            if not route.live:
-                self.come_alive(received_ns)
-            if self.behind:
-                copy.absorb(kind, payload)
-                self._take_over(copy, received_ns)
-            else:
-                self._publish(copy, kind, payload, received_ns)
+        else:
+            self._publish(copy, kind, payload, received_ns)
 
     def come_alive(self, now_ns: int) -> None:
         """Bring the topic to ``live``."""
@@ -216,7 +214,7 @@ class Standby(Race):
         former, self.owner = self.owner, copy
         if former is not None and former is not copy and former.joined and self.merges:
             former.forget_state()  # an owner keeps no state: its records made the published one
-        if not self.route.live:
+        if self.route.state not in (LIVE, STALE):
             copy.recent, copy.image = [], None
 
     def _other(self, copy: Copy) -> StandbyCopy | None:

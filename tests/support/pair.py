@@ -22,14 +22,14 @@ EVENTS: Final = "allLiquidation.BTCUSDT"
 class Pair:
     """Time stands still unless it is moved; both clocks move together."""
 
-    def __init__(self, *topics: str, lines: int = 2, canary: str = "") -> None:
+    def __init__(self, *topics: str, lines: int = 2, canary: str = "", product: str = "linear") -> None:
         self.now_ns = START_NS
         self.now_s = 1000.0
         self.records: list[wire.Record] = []
         self.feed = Feed(
             worker="linear",
             endpoint="linear",
-            product="linear",
+            product=product,
             network="mainnet",
             simulated=False,
             quiet_status_s=10,
