@@ -101,7 +101,7 @@ class Book(Publication):
         self.market = market
         self.depth = depth
         self.interval_ns = interval_ms * MS
-        self.is_trimmed = product in ("spot", "option")
+        self.is_trimmed = product in ("spot", "option", "spread")
         self.update_id = 1000 + market.chance.randrange(100_000_000)
         self.sequence = 0
         self.event_ms = 0
@@ -160,6 +160,7 @@ class Book(Publication):
 
     def restart(self, now_ns: int, update_id: int = 1) -> list[bytes]:
         """Begin counting again, at 1 as after a restart of the venue's service: a snapshot (dossier 5.1)."""
+        self.market.sequence += 1  # every push has its own (dossier 9.4), also one out of turn
         self.update_id = update_id
         self._settle(self._window(self.market.bids), self._window(self.market.asks))
         self._begin_history()
@@ -174,6 +175,7 @@ class Book(Publication):
         """Send the next state as a snapshot instead of a delta (dossier 5.1)."""
         bids, asks = self._window(self.market.bids), self._window(self.market.asks)
         changes = _difference(self.bids, bids), _difference(self.asks, asks)
+        self.market.sequence += 1
         self.update_id += 1
         self._settle(bids, asks)
         self._remember(*changes)
@@ -183,6 +185,7 @@ class Book(Publication):
         """Send a snapshot without bids, and without asks unless kept; the next delta brings them back (dossier 9.5)."""
         changed_bids: dict[int, Sizes | None] = dict.fromkeys(self.bids)
         changed_asks: dict[int, Sizes | None] = {} if keeps_asks else dict.fromkeys(self.asks)
+        self.market.sequence += 1
         self.update_id += 1
         self._settle({}, self.asks if keeps_asks else {})
         self._seen = (-1, -1)

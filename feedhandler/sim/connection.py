@@ -43,6 +43,8 @@ class Connection(WSListener):
         self.last_message_s = 0.0
         self.last_data_s = 0.0
         self.pings = 0
+        self.active_s = 0.0
+        """How long a private connection may be idle (``max_active_time``, dossier 1.3)."""
         self.is_open = False
         self.is_paused = False
         """True while the client does not keep up with reading."""

@@ -7,6 +7,7 @@
 ``/sim/fault``         switch one on or off: ``?kind=skip&topic=orderbook.50.BTCUSDT&count=1``
 ``/sim/book``          the ground truth: ``?product=linear&topic=orderbook.50.BTCUSDT&u=123`` (with ``--truth``)
 ``/sim/close``         the same as ``/sim/fault?kind=close``
+``/sim/account``       the account's state; ``?do=fill&symbol=BTCUSDT`` (place, amend, fill, cancel) has it act now
 =====================  ==================================================================================
 """
 
@@ -18,6 +19,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from feedhandler.sim import strikes
+from feedhandler.sim.account import AccountError
 from feedhandler.sim.books import Book
 from feedhandler.sim.faults import KINDS, FaultError
 from feedhandler.sim.session import Settings
@@ -63,6 +65,7 @@ def stats(server: "Server", query: Query) -> dict[str, Any]:
                 "pings": connection.pings,
                 "last_ping_s": round(now_s - connection.last_ping_s, 3) if connection.pings else None,
                 "is_paused": connection.is_paused,
+                "is_authorized": connection.session.is_authorized,
                 "replays": [
                     {"topics": len(cursor.topics), "frames": len(cursor), "sent": cursor.sent, "done": cursor.is_done}
                     for cursor in connection.cursors
@@ -133,6 +136,27 @@ def book(server: "Server", query: Query) -> dict[str, Any]:
     return decoded
 
 
+def account(server: "Server", query: Query) -> dict[str, Any]:
+    """Return what the account has and where its orders are; with ``do``, have it act and return what it led to.
+
+    ``symbol`` (BTCUSDT) and ``category`` (linear or spot) say where; see `Trader.told` for the rest.
+    """
+    _known(query, "do", "symbol", "category", "side", "order", "part", "maker")
+    if "do" not in query:
+        return server.exchange.account.state()
+    category, symbol = query.get("category", "linear"), query.get("symbol", "BTCUSDT")
+    if category not in ("linear", "spot") or server.exchange.instrument(category, symbol) is None:
+        raise ControlError(f'the account trades on linear and spot; there is no "{symbol}" on "{category}"')
+    try:
+        acted = server.act(query["do"], category, symbol, query)
+    except AccountError as error:
+        raise ControlError(str(error)) from None
+    return {
+        "order": acted.order.id,
+        "news": [{"topic": news.family, "category": news.category, "data": news.items} for news in acted.news],
+    }
+
+
 def list_faults(server: "Server", query: Query) -> dict[str, Any]:
     """Describe every kind of fault, and those that are switched on."""
     _known(query)
@@ -167,4 +191,5 @@ _PAGES: Final[dict[str, Callable[["Server", Query], dict[str, Any]]]] = {
     "/sim/fault": fault,
     "/sim/faults": list_faults,
     "/sim/book": book,
+    "/sim/account": account,
 }

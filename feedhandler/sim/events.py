@@ -5,7 +5,8 @@ import random
 from typing import Final
 
 from feedhandler.sim.listing import trimmed
-from feedhandler.sim.market import VOLATILITY, Fill, Market, option_values
+from feedhandler.sim.market import Fill, Market
+from feedhandler.sim.pricing import VOLATILITY, option_values
 from feedhandler.sim.publication import MS, Publication, S
 
 TRADES_PER_FRAME: Final = 1024
@@ -34,7 +35,7 @@ class Trades(Publication):
 
     def message(self, now_ns: int, fills: list[tuple[Market, Fill]]) -> bytes:
         """Compose one frame."""
-        item = {"spot": _spot_item, "option": _option_item}.get(self.product, _futures_item)
+        item = {"spot": _spot_item, "option": _option_item, "spread": _spread_item}.get(self.product, _futures_item)
         items = ",".join([item(market, fill) for market, fill in fills])
         return f"{self.envelope('snapshot', now_ns // MS, fills[-1][1].sequence)}[{items}]}}".encode()
 
@@ -54,6 +55,15 @@ def _spot_item(market: Market, fill: Fill) -> str:
         f'{{"i":"{fill.id}","T":{fill.time_ms},"p":"{trimmed(instrument.price_text(fill.ticks))}",'
         f'"v":"{trimmed(instrument.size_text(fill.lots))}","S":"{"Buy" if fill.is_buy else "Sell"}",'
         f'"seq":{fill.sequence},"s":"{instrument.symbol}","BT":false,"RPI":{"true" if fill.is_rpi else "false"}}}'
+    )
+
+
+def _spread_item(market: Market, fill: Fill) -> str:
+    instrument = market.instrument
+    return (
+        f'{{"T":{fill.time_ms},"s":"{instrument.symbol}","S":"{"Buy" if fill.is_buy else "Sell"}",'
+        f'"v":"{trimmed(instrument.size_text(fill.lots))}","p":"{trimmed(instrument.price_text(fill.ticks))}",'
+        f'"L":"{fill.direction}","i":"{fill.id}","seq":{fill.sequence}}}'
     )
 
 

@@ -66,6 +66,13 @@ KINDS: Final = {
             FOREVER,
             {"op": ""},
         ),
+        Kind("noauth", REQUEST, "leave auth requests without answer, and the connection unauthorized", FOREVER),
+        Kind(
+            "reject_auth",
+            REQUEST,
+            "refuse an auth request that is right",
+            parameters={"text": "Params Error"},
+        ),
         Kind("lateack", REQUEST, "delay acknowledgements further", FOREVER, {"ms": "1000"}),
         Kind("snapshot_first", REQUEST, "send the first data before the acknowledgement", FOREVER),
         Kind("ack_first", REQUEST, "send the first data after the acknowledgement", FOREVER),

@@ -7,8 +7,9 @@ Three rules, in this order:
    and inverse, so that a test can have thousands of symbols; its first number is its rank beyond the catalogue's;
 3. symbols added at start (``--symbols``).
 
-Dated futures and options are listed by pattern, for the coins that have them, at any real date. Everything else is
-unknown to the venue and refused with the product's text (dossier 3.4).
+Dated futures and options are listed by pattern, for the coins that have them, at any real date; so are spreads, of two
+linear contracts of one coin or of one and the coin itself. Everything else is unknown to the venue and refused with the
+product's text (dossier 3.4).
 """
 
 import datetime as dt
@@ -43,7 +44,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     base: str
     kind: str
-    """``spot``, ``perpetual``, ``dated`` or ``option``."""
+    """``spot``, ``perpetual``, ``dated``, ``option`` or ``spread``."""
     rank: int
     """Place in the order of activity, 0 = busiest."""
     price: float
@@ -60,6 +61,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def price_text(self, ticks: int) -> str:
         """Return a price, padded to the tick: ``"82642.80"``."""
         return f"{ticks * self.tick:.{self.price_decimals}f}"
+
+    @property
+    def quote(self) -> str:
+        """The coin that prices are in, of spot and linear."""
+        if self.product == "spot":
+            return self.symbol.removeprefix(self.base)
+        return "USDT" if self.symbol.startswith(f"{self.base}USDT") else "USDC"
 
     def size_text(self, lots: int) -> str:
         """Return a size, padded to the lot: ``"0.200"``."""
@@ -242,7 +250,36 @@ def _option(symbol: str, further: bool) -> Instrument | None:
     )
 
 
-_FINDERS: Final = {"spot": _spot, "linear": _linear, "inverse": _inverse, "option": _option}
+def _spread(symbol: str, further: bool) -> Instrument | None:
+    far_symbol, _, near_symbol = symbol.partition("_")
+    far = _linear(far_symbol, further)
+    # The coin itself is written as a pair: SOLUSDT_SOL/USDT.
+    is_with_spot = "/" in near_symbol
+    near = _spot(near_symbol.replace("/", ""), further) if is_with_spot else _linear(near_symbol, further)
+    if far is None or near is None or far.base != near.base or far.quote != near.quote or far == near:
+        return None
+    if is_with_spot and near_symbol != f"{near.base}/{near.quote}":
+        return None
+    # What the legs differ by comes from the name: a small part of the price, sometimes below zero.
+    digest = hashlib.blake2b(symbol.encode(), digest_size=4).digest()
+    basis = (int.from_bytes(digest) / 2**32 - 0.3) * 0.0005
+    decimals = max(0, min(8, 7 - math.ceil(math.log10(far.price))))
+    return Instrument(
+        product="spread",
+        symbol=symbol,
+        base=far.base,
+        kind="spread",
+        rank=300,
+        price=far.price * basis,
+        tick=10.0**-decimals,
+        price_decimals=decimals,
+        lot=far.lot,
+        size_decimals=far.size_decimals,
+        expiry_ms=far.expiry_ms,
+    )
+
+
+_FINDERS: Final = {"spot": _spot, "linear": _linear, "inverse": _inverse, "option": _option, "spread": _spread}
 
 
 def _future(product: str, symbol: str, base: str, rank: int, expiry_ms: int) -> Instrument:

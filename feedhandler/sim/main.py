@@ -15,12 +15,12 @@ from typing import Final, Never
 
 import click
 
-from feedhandler.sim.exchange import STATUS, Exchange
+from feedhandler.sim.exchange import Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.replay import Recording, ReplayError, Transcript, parse_pace
 from feedhandler.sim.server import Server
-from feedhandler.sim.server_door import PATHS
 from feedhandler.sim.session import Settings
+from feedhandler.sim.venue import PATHS, SIGNED, SPREAD, STATUS
 
 EXIT_USAGE: Final = 2
 EXIT_CANNOT_START: Final = 3
@@ -56,6 +56,19 @@ _PR_SET_PDEATHSIG: Final = 1
     help="Further listed symbols, one a line.",
 )
 @click.option("--time-factor", default=1.0, show_default=True, help="Multiplies the venue's idle time-outs.")
+@click.option(
+    "--account-rate",
+    default=1.0,
+    show_default=True,
+    help="Multiplies how often the account behind the private streams acts; 0 = only when told at /sim/account.",
+)
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    metavar="KEY:SECRET",
+    help="A further API key that /v5/private accepts, beside the simulator's own; repeatable.",
+)
 @click.option("--pad-level-1", is_flag=True, help="Pad the futures' level 1 with zeros, as the venue did until 2025.")
 @click.option("--truth", is_flag=True, help="Remember the last books for /sim/book.")
 @click.option(
@@ -76,12 +89,14 @@ def command(
     settle_s: float,
     symbols_file: Path | None,
     time_factor: float,
+    account_rate: float,
+    api_keys: tuple[str, ...],
     pad_level_1: bool,
     truth: bool,
     record_directory: Path | None,
     parent_pid: int | None,
 ) -> None:
-    """Run the simulated Bybit: public V5 streams on loopback, with lifelike markets or recorded frames."""
+    """Run the simulated Bybit: V5 streams on loopback, with lifelike markets and an account, or recorded frames."""
     if parent_pid is not None:
         end_with_parent(parent_pid)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -91,6 +106,9 @@ def command(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if rate <= 0:
         raise click.BadParameter("must be greater than 0", param_hint="--rate")
+    if account_rate < 0:
+        raise click.BadParameter("must not be below 0", param_hint="--account-rate")
+    keys = dict(map(_key, api_keys))
     recording = Recording()
     try:
         speed = parse_pace(pace)
@@ -103,7 +121,14 @@ def command(
     except OSError as error:
         _fail(f"cannot read {symbols_file}: {error.strerror}", EXIT_USAGE)
     listening = _listening(host, port, listen_fd)
-    exchange = Exchange(Listing(symbols), seed=seed, rate=rate, history=2000 if truth else 0, pads_level_1=pad_level_1)
+    exchange = Exchange(
+        Listing(symbols),
+        seed=seed,
+        rate=rate,
+        history=2000 if truth else 0,
+        pads_level_1=pad_level_1,
+        account_rate=account_rate,
+    )
 
     def build() -> Server:
         return Server(
@@ -114,6 +139,7 @@ def command(
             pace=speed,
             settle_s=settle_s,
             transcript=transcript,
+            keys=keys,
         )
 
     # What was built so far lives until the end: collections need not look at it again.
@@ -142,15 +168,23 @@ async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_p
 def _announce(listening: socket.socket, recording: Recording) -> None:
     host, port = listening.getsockname()[:2]
     where = f"{host}:{port}"
-    paths = ",".join(product for product in PATHS.values() if product != STATUS)
+    paths = ",".join(product for product in PATHS.values() if product not in (STATUS, SPREAD, *SIGNED))
     replayed = (
         f", replaying {len(recording.frames)} frames of {len(recording.known)} topics" if recording.frames else ""
     )
     click.echo(
-        f"simulated Bybit at ws://{where}/v5/public/{{{paths}}}{replayed}; "
+        f"simulated Bybit at ws://{where}/v5/public/{{{paths}}}, /v5/public/spread and /v5/private{replayed}; "
         f"what clients do: http://{where}/sim/stats, faults to switch on: http://{where}/sim/faults"
     )
     sys.stdout.flush()
+
+
+def _key(text: str) -> tuple[str, str]:
+    key, _, secret = text.partition(":")
+    if not key or not secret:
+        # Not echoed: it may be a real one.
+        raise click.BadParameter("must be KEY:SECRET", param_hint="--api-key")
+    return key, secret
 
 
 def _listening(host: str, port: int, listen_fd: int | None) -> socket.socket:

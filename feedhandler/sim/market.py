@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from feedhandler.sim.listing import Instrument
+from feedhandler.sim.pricing import fair_price
 
 SPARE_LEVELS: Final = 20
 """Levels kept beyond the deepest book that is watched, so that the edge of a window never depends on our refilling."""
@@ -34,18 +35,27 @@ class Side:
     Bids are kept by negative price so that both sides ascend from their best: ``key * sign`` is the price in ticks.
     """
 
-    __slots__ = ("keys", "lots", "sign", "version")
+    __slots__ = ("keys", "lots", "own", "sign", "version")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign
         self.keys: list[int] = []
         self.lots: dict[int, int] = {}
+        """All that rests at a price, the account's orders included."""
+        self.own: dict[int, dict[str, int]] = {}
+        """The account's orders by price: lots by order id, oldest first (`Market.rest`)."""
         self.version = 0
         """Grows with every change: an unchanged side needs no comparison."""
 
+    def own_lots(self, key: int) -> int:
+        """Return how much of a price's size is the account's."""
+        return sum(self.own[key].values()) if key in self.own else 0
+
     def put(self, key: int, lots: int) -> None:
-        """Set the size at a price; 0 removes it."""
+        """Set the size at a price; 0 removes it. What the account has resting there stays."""
         self.version += 1
+        if self.own:
+            lots = max(lots, self.own_lots(key))
         if lots <= 0:
             if self.lots.pop(key, None) is not None:
                 del self.keys[bisect.bisect_left(self.keys, key)]
@@ -68,6 +78,8 @@ class Fill(msgspec.Struct, frozen=True):
     id: str
     sequence: int
     is_rpi: bool = False
+    maker_id: str = ""
+    """The account's order that was hit; ``""`` = somebody else's."""
 
 
 class Day:
@@ -75,12 +87,14 @@ class Day:
 
     __slots__ = ("high", "low", "open", "open_1h", "turnover", "volume_lots")
 
-    def __init__(self, ticks: int, volume_lots: int, turnover: float, chance: random.Random) -> None:
-        spread = max(2, round(ticks * 0.03))
-        self.open = max(1, ticks + chance.randint(-spread, spread))
-        self.open_1h = max(1, ticks + chance.randint(-spread // 4, spread // 4))
+    def __init__(
+        self, ticks: int, reach_ticks: int, volume_lots: int, turnover: float, chance: random.Random, lowest_ticks: int
+    ) -> None:
+        spread = reach_ticks
+        self.open = max(lowest_ticks, ticks + chance.randint(-spread, spread))
+        self.open_1h = max(lowest_ticks, ticks + chance.randint(-spread // 4, spread // 4))
         self.high = max(ticks, self.open, self.open_1h) + chance.randint(0, spread)
-        self.low = max(1, min(ticks, self.open, self.open_1h) - chance.randint(0, spread))
+        self.low = max(lowest_ticks, min(ticks, self.open, self.open_1h) - chance.randint(0, spread))
         self.volume_lots = volume_lots
         self.turnover = turnover
 
@@ -94,6 +108,9 @@ class Day:
 
 class Market:
     """The state of one instrument and how it moves."""
+
+    lowest_ticks = 1
+    """No price is lower."""
 
     def __init__(self, instrument: Instrument, seed: int, now_ns: int, rate: float = 1.0) -> None:
         """Start a market at ``now_ns``; equal ``seed`` and times give equal histories.
@@ -115,7 +132,7 @@ class Market:
         self._longest_without_trade_ns = int((0.8e9 if rank < 20 else 3.5e9) / rate)
         self._last_trade_ns = now_ns
         self._sizes = self._size_table()
-        middle = max(2, round(fair_price(instrument, now_ns // _MS) / instrument.tick))
+        middle = max(self.lowest_ticks + 1, round(fair_price(instrument, now_ns // _MS) / instrument.tick))
         self._anchor = float(middle)
         self._spread_max = 1 + self.chance.randrange(3) if instrument.kind != "option" else 4
         self._widest_gap = max(1, min(6, middle // 4000)) if instrument.kind != "option" else 1
@@ -125,7 +142,8 @@ class Market:
         self.mark = middle * instrument.tick
         self.index = self.mark * (1 + self.chance.uniform(-0.0005, 0.0005))
         lots_a_day = int(self._sizes[_SIZES // 2] * 60_000 * (1 + self.chance.random()) / (1 + 0.05 * rank))
-        self.day = Day(middle, lots_a_day, self.turnover(middle, lots_a_day), self.chance)
+        turnover = self.turnover(middle, lots_a_day)
+        self.day = Day(middle, self._day_reach(middle), lots_a_day, turnover, self.chance, self.lowest_ticks)
         self.open_interest_lots = max(1, lots_a_day // 2)
         self.funding_rate = round(self.chance.uniform(-0.0002, 0.0003), 8)
         self._trade_number = self.chance.randrange(2_100_000_000_000_000_000, 2_290_000_000_000_000_000)
@@ -173,9 +191,8 @@ class Market:
     def step(self, now_ns: int) -> list[Fill]:
         """Let one event of the matching engine happen; return the trades it made."""
         chance = self.chance
-        self.event_ms = max(self.event_ms, now_ns // _MS - ENGINE_LAG_MS)
-        self.sequence += 10 + int(chance.random() * 300)
-        self._anchor *= 1 + chance.gauss(0, 1) * 0.000_02
+        self._begin_event(now_ns)
+        self._wander()
         fills: list[Fill] = []
         if chance.random() < 0.12 or now_ns - self._last_trade_ns >= self._longest_without_trade_ns:
             fills = self._take()
@@ -192,6 +209,66 @@ class Market:
         self._move_mark()
         return fills
 
+    def rest(self, order_id: str, *, is_buy: bool, ticks: int, lots: int, now_ns: int) -> None:
+        """Let an order of the account rest in the book, behind what is there; it must not cross."""
+        self._begin_event(now_ns)
+        side = self.bids if is_buy else self.asks
+        key = ticks * side.sign
+        total = side.lots.get(key, 0) + lots
+        side.own.setdefault(key, {})[order_id] = lots
+        side.put(key, total)
+
+    def withdraw(self, order_id: str, *, is_buy: bool, ticks: int, now_ns: int) -> None:
+        """Take an order of the account out of the book."""
+        self._begin_event(now_ns)
+        side = self.bids if is_buy else self.asks
+        key = ticks * side.sign
+        total = side.lots[key] - side.own[key][order_id]
+        _forget(side, key, order_id)
+        side.put(key, total)
+        self._refill(side)
+
+    def take(self, *, is_buy: bool, lots: int, now_ns: int) -> list[Fill]:
+        """Let the account's order hit the book at once, up to ``lots``; return its trades, which are public ones, too."""
+        self._begin_event(now_ns)
+        return self._after_taking(self._consume(is_buy=is_buy, lots=lots), now_ns)
+
+    def hit(self, order_id: str, *, is_buy: bool, ticks: int, lots: int, now_ns: int) -> list[Fill]:
+        """Let somebody's order hit ``lots`` of an order of the account, with everything that is before it."""
+        side = self.asks if is_buy else self.bids
+        wanted = ticks * side.sign
+        before = sum(side.lots[key] for key in side.keys if key < wanted) + side.lots[wanted] - side.own_lots(wanted)
+        for other_id, other_lots in side.own[wanted].items():
+            if other_id == order_id:
+                break
+            before += other_lots
+        self._begin_event(now_ns)
+        return self._after_taking(self._consume(is_buy=is_buy, lots=before + lots), now_ns)
+
+    def _after_taking(self, fills: list[Fill], now_ns: int) -> list[Fill]:
+        self._last_trade_ns = now_ns
+        self._narrow()
+        self._refill(self.bids)
+        self._refill(self.asks)
+        self._move_mark()
+        return fills
+
+    def _begin_event(self, now_ns: int) -> None:
+        self.event_ms = max(self.event_ms, now_ns // _MS - ENGINE_LAG_MS)
+        self.sequence += 10 + int(self.chance.random() * 300)
+
+    def _wander(self) -> None:
+        """Move what prices come back to."""
+        self._anchor *= 1 + self.chance.gauss(0, 1) * 0.000_02
+
+    def _day_reach(self, ticks: int) -> int:
+        """Return how far prices went within a day."""
+        return max(2, round(ticks * 0.03))
+
+    def _pull(self) -> float:
+        """Return how strongly prices are drawn up to the anchor (down where negative)."""
+        return (self._anchor - self.mid_ticks) / max(1.0, self._anchor * 0.002)
+
     def stir(self, now_ns: int) -> list[Fill]:
         """Let events happen at once for a market that nobody watched: the book has moved meanwhile."""
         return [fill for _ in range(3) for fill in self.step(now_ns)]
@@ -200,29 +277,44 @@ class Market:
         """A taker hits the book: one order, one or several fills at one engine time and sequence."""
         chance = self.chance
         # Takers lean towards the anchor, a slow random walk, so that prices wander but never run away.
-        pull = (self._anchor - self.mid_ticks) / max(1.0, self._anchor * 0.002)
-        is_buy = chance.random() < 0.5 + max(-0.4, min(0.4, pull))
+        is_buy = chance.random() < 0.5 + max(-0.4, min(0.4, self._pull()))
         side = self.asks if is_buy else self.bids
         if not side.keys:
             return []
-        if chance.random() < 0.03 and self.instrument.product != "option":
+        if chance.random() < 0.03 and self.instrument.kind not in ("option", "spread"):
             # A retail order filled by a retail price improvement maker: the book does not move (dossier 4.2).
             return [self._fill(is_buy, side.keys[0] * side.sign, 1 + self._size() // 4, is_rpi=True)]
-        wanted = 1 + int(side.lots[side.keys[0]] * chance.random() ** 2 * 3)
+        return self._consume(is_buy=is_buy, lots=1 + int(side.lots[side.keys[0]] * chance.random() ** 2 * 3))
+
+    def _consume(self, *, is_buy: bool, lots: int) -> list[Fill]:
+        """Fill a taker's order from the best price on; a side's last level stays."""
+        side = self.asks if is_buy else self.bids
+        wanted = lots
         fills: list[Fill] = []
         while wanted > 0 and len(side.keys) > 1:
             key = side.keys[0]
-            resting = side.lots[key]
+            resting = side.lots[key] - side.own_lots(key)
             # A level is many orders: each maker order is its own fill.
             while wanted > 0 and resting > 0:
-                lots = min(wanted, resting, max(1, int(resting * (0.3 + chance.random()))))
-                fills.append(self._fill(is_buy, key * side.sign, lots))
-                wanted -= lots
-                resting -= lots
-            side.put(key, resting)
+                size = min(wanted, resting, max(1, int(resting * (0.3 + self.chance.random()))))
+                fills.append(self._fill(is_buy, key * side.sign, size))
+                wanted -= size
+                resting -= size
+            # The account's orders came last.
+            for maker_id, own in list(side.own.get(key, {}).items()) if wanted else ():
+                size = min(wanted, own)
+                fills.append(self._fill(is_buy, key * side.sign, size, maker_id=maker_id))
+                wanted -= size
+                if size == own:
+                    _forget(side, key, maker_id)
+                else:
+                    side.own[key][maker_id] -= size
+                if not wanted:
+                    break
+            side.put(key, resting + side.own_lots(key))
         return fills
 
-    def _fill(self, is_buy: bool, ticks: int, lots: int, *, is_rpi: bool = False) -> Fill:
+    def _fill(self, is_buy: bool, ticks: int, lots: int, *, is_rpi: bool = False, maker_id: str = "") -> Fill:
         last = self.last_ticks
         if ticks == last:
             self.direction = "ZeroPlusTick" if self.direction in ("PlusTick", "ZeroPlusTick") else "ZeroMinusTick"
@@ -231,7 +323,8 @@ class Market:
         self.last_ticks = ticks
         self.day.add(ticks, lots, self.turnover(ticks, lots))
         self.open_interest_lots = max(1, self.open_interest_lots + int(lots * (self.chance.random() - 0.5)))
-        return Fill(self.event_ms, is_buy, ticks, lots, self.direction, self._trade_id(), self.sequence, is_rpi)
+        trade_id = self._trade_id()
+        return Fill(self.event_ms, is_buy, ticks, lots, self.direction, trade_id, self.sequence, is_rpi, maker_id)
 
     def _trade_id(self) -> str:
         if self.instrument.product == "spot":
@@ -283,7 +376,7 @@ class Market:
             side.version += 1
             while len(keys) < wanted:
                 key = keys[-1] + 1 + int(chance.random() * self._widest_gap)
-                if key * side.sign < 1 and side.sign < 0:
+                if key * side.sign < self.lowest_ticks and side.sign < 0:
                     return
                 keys.append(key)
                 side.lots[key] = self._size()
@@ -292,6 +385,9 @@ class Market:
             for key in keys[wanted:]:
                 del side.lots[key]
             del keys[wanted:]
+            for key in side.own:
+                if key not in side.lots:
+                    side.put(key, 0)
 
     def _make_rpi(self) -> None:
         chance = self.chance
@@ -314,7 +410,7 @@ class Market:
     def _start_book(self, middle: int) -> None:
         self.depth = FIRST_DEPTH
         spread = 1 + int(self.chance.random() * self._spread_max)
-        best_bid = max(1, middle - spread // 2)
+        best_bid = max(self.lowest_ticks, middle - spread // 2)
         for side, best in ((self.bids, best_bid), (self.asks, best_bid + spread)):
             side.keys.append(best * side.sign)
             side.lots[side.keys[0]] = self._size()
@@ -328,35 +424,12 @@ class Market:
         instrument = self.instrument
         price = 1.0 if instrument.product == "inverse" else max(instrument.price, 1e-12)
         typical = max(3.0, 2_000.0 / price / instrument.lot)
-        if instrument.kind == "option":
+        if instrument.kind in ("option", "spread"):
             typical = 40.0
         return sorted(max(1, int(typical * self.chance.lognormvariate(0, 1.3))) for _ in range(_SIZES))
 
 
-def fair_price(instrument: Instrument, now_ms: int) -> float:
-    """Return where a market of ``instrument`` begins: its own price, or an option's value by Black and Scholes."""
-    return option_values(instrument, instrument.price, now_ms)[0] if instrument.kind == "option" else instrument.price
-
-
-def option_values(instrument: Instrument, underlying: float, now_ms: int) -> tuple[float, float, float, float, float]:
-    """Return value, delta, gamma, vega and theta of an option (no interest, volatility `VOLATILITY`)."""
-    years = max((instrument.expiry_ms - now_ms) / 86_400_000, 0.2) / 365
-    deviation = VOLATILITY * math.sqrt(years)
-    d1 = math.log(underlying / instrument.strike) / deviation + deviation / 2
-    d2 = d1 - deviation
-    density = math.exp(-d1 * d1 / 2) / math.sqrt(2 * math.pi)
-    call = underlying * _normal(d1) - instrument.strike * _normal(d2)
-    value = call if instrument.is_call else call - underlying + instrument.strike
-    delta = _normal(d1) - (0.0 if instrument.is_call else 1.0)
-    gamma = density / (underlying * deviation)
-    vega = underlying * density * math.sqrt(years) / 100
-    theta = -underlying * density * VOLATILITY / (2 * math.sqrt(years)) / 365
-    return max(value, 0.0), delta, gamma, vega, theta
-
-
-VOLATILITY: Final = 0.55
-"""Implied volatility of every option, per year."""
-
-
-def _normal(x: float) -> float:
-    return (1 + math.erf(x / math.sqrt(2))) / 2
+def _forget(side: Side, key: int, order_id: str) -> None:
+    del side.own[key][order_id]
+    if not side.own[key]:
+        del side.own[key]

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
+from feedhandler.sim import authentication
 from feedhandler.sim.publication import MS
+from feedhandler.sim.venue import PRIVATE, TRADE
 
 CHARACTERS_LIMIT: Final = 21_000
 """Characters of the args arrays of one connection (dossier 2.4)."""
@@ -17,10 +19,13 @@ OPTION_TOPICS_LIMIT: Final = 2_000
 BY_TOPIC: Final = ("option", "spread")
 """Products whose acknowledgements list topics and carry no ``op``."""
 
+AUTH: Final = "auth"
 ARGS_SIZE: Final = "args size >10"
 INVALID_OP: Final = "error:invalid op"
 DEFAULT_CHARACTERS_TEXT: Final = "error:args characters exceed 21000"
 """Nobody has recorded the venue's words for this breach (dossier 12, open question 1)."""
+ALREADY_AUTHORIZED: Final = "Repeat auth"
+NO_SUCH_OP: Final = "op type is not found"
 
 
 class Request(msgspec.Struct):
@@ -37,15 +42,15 @@ class Undecodable(ValueError):  # noqa: N818 - a finding about the client, not a
     """A frame that is no JSON object; the text is the venue's."""
 
 
-def parse(payload: bytes) -> Request:
-    """Read a request; raise `Undecodable` where it is no JSON object."""
+def parse(payload: bytes, id_key: str = "req_id") -> Request:
+    """Read a request; raise `Undecodable` where it is no JSON object. ``id_key`` is what its own id is called."""
     try:
         fields: Any = msgspec.json.decode(payload)
     except ValueError:
         fields = None
     if not isinstance(fields, dict):
         raise Undecodable(undecodable_text(payload))
-    op, req_id, args = fields.get("op"), fields.get("req_id"), fields.get("args")
+    op, req_id, args = fields.get("op"), fields.get(id_key), fields.get("args")
     if isinstance(req_id, int | float) and not isinstance(req_id, bool):
         req_id = str(req_id)
     return Request(
@@ -75,6 +80,13 @@ def pong(product: str, conn_id: str, req_id: str | None, now_ns: int) -> bytes:
     """Answer a ping (dossier 2.2): every product has its own shape."""
     if product in BY_TOPIC:
         return f'{{"args":["{now_ns // MS}"],"conn_id":"{conn_id}","op":"pong"}}'.encode()
+    if product == PRIVATE:
+        return f'{{{_own_id("req_id", req_id)}"op":"pong","args":["{now_ns // MS}"],"conn_id":"{conn_id}"}}'.encode()
+    if product == TRADE:
+        return (
+            f'{{{_own_id("reqId", req_id)}"retCode":0,"retMsg":"OK","op":"pong","data":["{now_ns // MS}"],'
+            f'"connId":"{conn_id}"}}'
+        ).encode()
     return _reply(product, is_success=True, text="pong", conn_id=conn_id, req_id=req_id, op="ping")
 
 
@@ -111,7 +123,19 @@ def already_subscribed(topic: str) -> str:
     return f"error:already subscribed,topic:{topic}"
 
 
+def mixed_topics(topic: str) -> str:
+    """Return words for a topic of one category beside the same for all: refused (dossier 6), in words of our own."""
+    return f"error:all in one and categorised topics together,topic:{topic}"
+
+
 def _reply(product: str, *, is_success: bool, text: str, conn_id: str, req_id: str | None, op: str) -> bytes:
+    if product == PRIVATE:
+        return (
+            f'{{{_own_id("req_id", req_id)}"success":{"true" if is_success else "false"},"ret_msg":{go_string(text)},'
+            f'"op":{go_string(op)},"conn_id":"{conn_id}"}}'
+        ).encode()
+    if product == TRADE:
+        return _trade_reply(is_success=is_success, text=text, conn_id=conn_id, req_id=req_id, op=op)
     # Spot leaves the key out if none was sent, the others say "".
     echoed = "" if req_id is None and product != "spot" else req_id
     middle = "" if echoed is None else f'"req_id":{go_string(echoed)},'
@@ -119,6 +143,30 @@ def _reply(product: str, *, is_success: bool, text: str, conn_id: str, req_id: s
         f'{{"success":{"true" if is_success else "false"},"ret_msg":{go_string(text)},"conn_id":"{conn_id}",'
         f'{middle}"op":{go_string(op)}}}'
     ).encode()
+
+
+_TRADE_CODES: Final = {
+    INVALID_OP: (10404, NO_SUCH_OP),
+    authentication.UNKNOWN_KEY: (10004, "Invalid sign"),
+    authentication.NOT_AUTHORIZED: (10004, authentication.NOT_AUTHORIZED),
+    ALREADY_AUTHORIZED: (20001, ALREADY_AUTHORIZED),
+}
+"""Codes of the order socket by the texts of the private one (dossier 3.1, 7); all others are 10001."""
+
+
+def _trade_reply(*, is_success: bool, text: str, conn_id: str, req_id: str | None, op: str) -> bytes:
+    code, words = (0, "OK") if is_success else _TRADE_CODES.get(text, (10001, text))
+    # Orders' answers have data, and so do those to orders that are refused (dossier 7).
+    data = '"data":{},"retExtInfo":{},' if op.startswith("order.") else ""
+    return (
+        f'{{{_own_id("reqId", req_id)}"retCode":{code},"retMsg":{go_string(words)},"op":{go_string(op)},'
+        f'{data}"connId":"{conn_id}"}}'
+    ).encode()
+
+
+def _own_id(name: str, req_id: str | None) -> str:
+    """Return a request's own id as it is echoed in front; nothing if none was sent."""
+    return "" if req_id is None else f'"{name}":{go_string(req_id)},'
 
 
 def _strings(texts: list[str]) -> str:

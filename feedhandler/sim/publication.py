@@ -58,7 +58,7 @@ class Publication:
 
     def envelope(self, kind: str, ts_ms: int, sequence: int = 0) -> str:
         """Return the beginning of a message up to its data, keys in the product's order."""
-        if self.product == "spot":
+        if self.product in ("spot", "spread"):
             return f'{{"topic":"{self.topic}","ts":{ts_ms},"type":"{kind}","data":'
         if self.product == "option":
             return (

@@ -5,20 +5,25 @@ import random
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from picows import ws_create_server
 
+from feedhandler.sim.account import TEST_KEY, TEST_SECRET
 from feedhandler.sim.connection import Connection
-from feedhandler.sim.exchange import Exchange
+from feedhandler.sim.exchange import Acted, Exchange, Message
 from feedhandler.sim.faults import Faults
 from feedhandler.sim.frames import frame, payload_of
+from feedhandler.sim.operations import AUTH
 from feedhandler.sim.publication import Publication
 from feedhandler.sim.replay import Cursor, Recording, Transcript
 from feedhandler.sim.server_door import Door
 from feedhandler.sim.session import Settings
+from feedhandler.sim.signed import SWEEP_S as SIGNED_SWEEP_S
 from feedhandler.sim.tampering import Aim, Wire, alter, applies, is_last_word, release
+from feedhandler.sim.venue import SIGNED
 
 TICK_S: Final = 0.002
 """Pauses between looks at what is due: what falls due within one is written together."""
@@ -40,10 +45,12 @@ class Server:
         pace: float = 1.0,
         settle_s: float = 1.0,
         transcript: Transcript | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         """Serve ``exchange``, and ``recording`` at ``pace`` to whoever subscribes its topics.
 
-        ``transcript``, if there is one, is given every frame sent.
+        ``transcript``, if there is one, is given every frame sent. ``keys`` are further API keys and their secrets,
+        beside the simulator's own.
         """
         self.loop = asyncio.get_running_loop()
         self.exchange = exchange
@@ -56,6 +63,7 @@ class Server:
         self.violations: Counter[str] = Counter()
         """Limits broken by clients, by name."""
         self.transcript = transcript
+        self.keys = {TEST_KEY: TEST_SECRET, **(keys or {})}
         self.faults = Faults(seed)
         self.door = Door(self, seed)
         self._clock_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -65,6 +73,7 @@ class Server:
         self._subscribers: dict[Publication, dict[Connection, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ns = 0
+        self._swept_signed_s = self.loop.time()
         self._acceptor: asyncio.AbstractServer | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -150,12 +159,21 @@ class Server:
         if self._hits_request("abort_before_ack", connection):
             connection.abort()
             return
-        if not self._is_stalled(connection) and not self._hits_request("noack", connection, outcome.op):
+        if not self._is_stalled(connection) and not self._stays_unanswered(connection, outcome.op):
             connection.send(outcome.reply)
+            # Not before the answer: a client that subscribes in a hurry is refused (dossier 8).
+            connection.session.is_authorized |= outcome.authorizes
+        if outcome.ends and self.settings.auth_close_s >= 0:
+            self.loop.call_later(self.settings.auth_close_s, self._cut, connection, "auth_cuts")
         if self._hits_request("abort_after_ack", connection):
             connection.abort()
             return
         self._join(connection, outcome.added)
+
+    def _stays_unanswered(self, connection: Connection, op: str) -> bool:
+        if op == AUTH:
+            return self._hits_request("noauth", connection)
+        return self._hits_request("noack", connection, op)
 
     def _comes_first(self, connection: Connection) -> bool:
         """Draw whether the first data come before the acknowledgement (dossier 3.5)."""
@@ -292,11 +310,22 @@ class Server:
         self._timer_due_ns = due_ns
         self._timer = self.loop.call_later(max(TICK_S, (due_ns - self.now_ns) / 1e9), self._tick)
 
+    def act(self, do: str, product: str, symbol: str, query: Mapping[str, str]) -> Acted:
+        """Have the account do something now, and send what follows from it (`Exchange.act`)."""
+        acted = self.exchange.act(do, product, symbol, query, self.now_ns)
+        self._deliver(acted.messages)
+        self._arm()
+        return acted
+
     def _tick(self) -> None:
         self._timer = None
+        self._deliver(self.exchange.advance(self.now_ns))
+        self._arm()
+
+    def _deliver(self, messages: list[Message]) -> None:
         touched: dict[Connection, None] = {}
         now_s = self.loop.time()
-        for publication, payload in self.exchange.advance(self.now_ns):
+        for publication, payload in messages:
             subscribers = self._subscribers.get(publication)
             if not subscribers:
                 continue
@@ -310,7 +339,6 @@ class Server:
                 touched[connection] = None
         for connection in touched:
             connection.flush()
-        self._arm()
 
     # -- time-outs ----------------------------------------------------------------------------------------------------
 
@@ -323,13 +351,19 @@ class Server:
         idle_s = settings.idle_cut_s * settings.time_factor
         silence_s = settings.silence_cut_s * settings.time_factor
         option_s = settings.option_ping_s * settings.time_factor
+        sweeps_signed = now_s - self._swept_signed_s >= SIGNED_SWEEP_S * settings.time_factor
+        if sweeps_signed:
+            self._swept_signed_s = now_s
         for connection in list(self.connections.values()):
             unpinged_s = now_s - connection.last_ping_s
             if settings.cut_without_ping == "quiet":
                 silent_s = now_s - max(connection.last_ping_s, connection.last_data_s)
             else:
                 silent_s = unpinged_s
-            if not connection.session.topics and now_s - connection.last_message_s > idle_s:
+            if connection.product in SIGNED:
+                if sweeps_signed and silent_s > connection.active_s * settings.time_factor:
+                    self._cut(connection, "inactive_cuts")
+            elif not connection.session.topics and now_s - connection.last_message_s > idle_s:
                 self._cut(connection, "idle_cuts")
             elif silent_s > silence_s or (option_s and connection.product == "option" and unpinged_s > option_s):
                 self._cut(connection, "unpinged_cuts")

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from picows import WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
 
-from feedhandler.bybit.products import PRODUCTS
 from feedhandler.sim import control
 from feedhandler.sim.connection import Connection, reset
 from feedhandler.sim.session import Session
+from feedhandler.sim.signed import PrivateSession, TradeSession, active_time_s
+from feedhandler.sim.venue import PATHS, PRIVATE, TRADE
 
 if TYPE_CHECKING:
     from feedhandler.sim.server import Server
-
-PATHS: Final = {product.path: product.name for product in PRODUCTS.values()}
-"""Product by path; spread, private and trade would be further rows."""
 
 ATTEMPTS_WINDOW_S: Final = 300.0
 ATTEMPTS_LIMIT: Final = 500
@@ -86,17 +84,31 @@ class Door:
             if refusal in ("reset", "hang"):
                 return WSUpgradeResponseWithListener(Unanswered.make(), Stranger(is_reset=refusal == "reset"))
             return _without_listener(WSUpgradeResponse.create_error_response(int(refusal), b"refused"))
-        return self._let_in(product, self._numbers)
+        connection = Connection(self._server, self._numbers, self._session(product, self._numbers))
+        connection.active_s = active_time_s(query)
+        return connection
 
-    def _let_in(self, product: str, number: int) -> Connection:
+    def _session(self, product: str, number: int) -> Session:
         server = self._server
+        exchange, settings, recorded = server.exchange, server.settings, server.recording.known
 
-        def veto() -> str:
-            fault = server.faults.request("reject", product, number, server.loop.time())
+        def words_of(kind: str) -> str:
+            fault = server.faults.request(kind, product, number, server.loop.time())
             return fault.parameters["text"] if fault is not None else ""
 
-        session = Session(product, self._conn_id(), server.exchange, server.settings, server.recording.known, veto)
-        return Connection(server, number, session)
+        def veto() -> str:
+            return words_of("reject")
+
+        def auth_veto() -> str:
+            return words_of("reject_auth")
+
+        if product == PRIVATE:
+            return PrivateSession(
+                self._conn_id(), exchange, settings, recorded, veto, keys=server.keys, auth_veto=auth_veto
+            )
+        if product == TRADE:
+            return TradeSession(self._conn_id(), exchange, settings, keys=server.keys, auth_veto=auth_veto)
+        return Session(product, self._conn_id(), exchange, settings, recorded, veto)
 
     def _refusal(self, product: str) -> str:
         """Return the HTTP status that this handshake is refused with, ``reset`` or ``hang``; ``""`` = let in."""

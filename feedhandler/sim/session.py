@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from feedhandler.bybit import topics as grammar
-from feedhandler.bybit.products import PRODUCTS, args_characters
+from feedhandler.bybit.products import args_characters
 from feedhandler.sim import operations
-from feedhandler.sim.exchange import STATUS, Exchange
+from feedhandler.sim.exchange import Exchange
+from feedhandler.sim.venue import STATUS, stream_of
 
 
 class Settings(msgspec.Struct):
@@ -19,7 +20,7 @@ class Settings(msgspec.Struct):
     snapshot_first: float = 0.2
     """How often the first data come before the acknowledgement (dossier 3.5)."""
     time_factor: float = 1.0
-    """Multiplies the two time-outs below, so that a test need not wait for them."""
+    """Multiplies the time-outs, so that a test need not wait for them."""
     idle_cut_s: float = 61.0
     """A connection without subscription and message is cut after this (dossier 2.3)."""
     silence_cut_s: float = 600.0
@@ -34,6 +35,8 @@ class Settings(msgspec.Struct):
     """True: a breach of the 21,000 characters ends the connection instead (dossier 9.3)."""
     keeps_characters: bool = False
     """True: unsubscribing does not give characters back (dossier 12, open question 1)."""
+    auth_close_s: float = 0.5
+    """A connection is cut this long after an ``auth`` was refused (dossier 3.1); below 0 it stays open."""
     write_limit_bytes: int = 16 * 1024 * 1024
     """A client that leaves more than this unread is cut: the venue skips nothing within a connection (dossier 9.5)."""
 
@@ -49,10 +52,19 @@ class Outcome(msgspec.Struct):
     """The words of the refusal, topic taken out: what statistics count by."""
     violations: list[str] = []
     """Limits that the client broke with this request."""
+    authorizes: bool = False
+    """True: once answered, the connection may ask for more (``auth``)."""
+    ends: bool = False
+    """True: the connection is to be cut a little later."""
 
 
 class Session:
     """The subscriptions of one connection."""
+
+    id_key = "req_id"
+    """What a request's own id is called."""
+    characters_limit = operations.CHARACTERS_LIMIT
+    """Characters of args that the connection may have."""
 
     def __init__(
         self,
@@ -77,6 +89,8 @@ class Session:
         self.largest_request_args = 0
         self.counts: Counter[str] = Counter()
         """Requests by op."""
+        self.is_authorized = True
+        """Set by whoever sends the answer to an ``auth`` that was right; public sockets need none."""
         self._exchange = exchange
         self._settings = settings
         self._recorded = recorded
@@ -86,14 +100,28 @@ class Session:
         """Answer one frame of the client."""
         self.requests += 1
         try:
-            request = operations.parse(payload)
+            request = operations.parse(payload, self.id_key)
         except operations.Undecodable as error:
             return self._refused(operations.Request("", None, None), str(error), "Failed to decode incoming data")
         self.counts[request.op] += 1
         if request.op == "ping":
             return Outcome("ping", operations.pong(self.product, self.conn_id, request.req_id, now_ns))
         if request.op not in ("subscribe", "unsubscribe"):
-            return self._refused(request, operations.INVALID_OP, operations.INVALID_OP)
+            return self._other(request, payload, now_ns)
+        if text := self._barred():
+            return self._refused(request, text, text)
+        return self._subscription(request)
+
+    def _other(self, request: operations.Request, payload: bytes, now_ns: int) -> Outcome:
+        """Answer an operation that has nothing to do with topics; public sockets know none."""
+        del payload, now_ns
+        return self._refused(request, operations.INVALID_OP, operations.INVALID_OP)
+
+    def _barred(self) -> str:
+        """Return the venue's words where nothing may be subscribed yet; public sockets need no authorization."""
+        return ""
+
+    def _subscription(self, request: operations.Request) -> Outcome:
         args = request.args or []
         self.largest_request_args = max(self.largest_request_args, len(args))
         if request.op == "unsubscribe":
@@ -107,7 +135,7 @@ class Session:
         """All or nothing: the first offender rejects the request and is the only one named (dossier 3.4)."""
         if self.product == "spot" and len(args) > operations.SPOT_ARGS_LIMIT:
             return self._refused(request, operations.ARGS_SIZE, operations.ARGS_SIZE, "spot_args")
-        if self.args_characters + args_characters(args) > operations.CHARACTERS_LIMIT:
+        if self.args_characters + args_characters(args) > self.characters_limit:
             return self._refused(request, self._settings.characters_text, "args characters", "args_characters")
         if not args:
             return self._refused(request, operations.handler_not_found(""), "error:handler not found")
@@ -132,10 +160,10 @@ class Session:
         characters = self.args_characters
         for topic in args:
             more = args_characters([topic])
-            if len(self.topics) + len(succeeded) >= operations.OPTION_TOPICS_LIMIT:
+            if self.product == "option" and len(self.topics) + len(succeeded) >= operations.OPTION_TOPICS_LIMIT:
                 violations.append("option_topics")
                 failed.append(topic)
-            elif characters + more > operations.CHARACTERS_LIMIT:
+            elif characters + more > self.characters_limit:
                 violations.append("args_characters")
                 failed.append(topic)
             elif veto or topic in self.topics or topic in succeeded or self.refusal(topic):
@@ -171,14 +199,13 @@ class Session:
         if self.product == STATUS:
             return "" if self._exchange.serves(self.product, topic) else operations.handler_not_found(topic)
         stream_name, symbol = grammar.split(topic)
-        product = PRODUCTS[self.product]
-        stream = product.stream(stream_name)
+        stream = stream_of(self.product, stream_name)
         if stream is None:
-            # Option accepts depths and candles that it does not serve, and stays silent (dossier 3.2).
+            # Option and spread accept depths and candles that they do not serve, and stay silent (dossier 3.2, 9.3).
             is_silent = (
-                self.product == "option"
+                self.product in operations.BY_TOPIC
                 and stream_name.startswith(("orderbook.", "kline."))
-                and self._exchange.instrument("option", symbol) is not None
+                and self._exchange.instrument(self.product, symbol) is not None
             )
             return "" if is_silent else operations.handler_not_found(topic)
         if self._exchange.lists(self.product, stream, symbol):

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from feedhandler.bybit.products import STATUS_TOPIC
 from feedhandler.sim.books import Book
-from feedhandler.sim.exchange import STATUS
 from feedhandler.sim.faults import BOOK, KINDS, SOCKET, VENUE, Fault, FaultError
 from feedhandler.sim.publication import MS
 from feedhandler.sim.tickers import PlatformStatus
+from feedhandler.sim.venue import STATUS
 
 if TYPE_CHECKING:
     from feedhandler.sim.connection import Connection

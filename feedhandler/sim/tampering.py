@@ -34,7 +34,7 @@ class Aim(msgspec.Struct):
     """None for recorded frames."""
 
 
-_STAMP: Final = re.compile(rb'"ts":(\d+)')
+_STAMP: Final = re.compile(rb'"(ts|creationTime)":(\d+)')
 _TYPE: Final = re.compile(rb'"type":"[a-z]+"')
 
 
@@ -167,7 +167,9 @@ def _extra_fields(fault: Fault, aim: Aim) -> list[Wire]:
 
 def _skew(fault: Fault, aim: Aim) -> list[Wire]:
     shift_ms = int(fault.number("ms"))
-    return [Wire(frame(_STAMP.sub(lambda match: b'"ts":%d' % (int(match[1]) + shift_ms), aim.payload, count=1)))]
+    return [
+        Wire(frame(_STAMP.sub(lambda match: b'"%b":%d' % (match[1], int(match[2]) + shift_ms), aim.payload, count=1)))
+    ]
 
 
 def _fragment(fault: Fault, aim: Aim) -> list[Wire]:

@@ -5,7 +5,8 @@ import random
 from typing import Final
 
 from feedhandler.sim.listing import trimmed
-from feedhandler.sim.market import VOLATILITY, Fill, Market, option_values
+from feedhandler.sim.market import Fill, Market
+from feedhandler.sim.pricing import VOLATILITY, option_values
 from feedhandler.sim.publication import MS, Publication, S
 
 FUNDING_INTERVAL_MS: Final = 8 * 3_600_000

@@ -15,7 +15,11 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
+from feedhandler.sim.account import TEST_KEY, TEST_SECRET
+from feedhandler.sim.authentication import signature
+
 START_S = 20.0
+SIGNED = ("private", "trade")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -43,7 +47,7 @@ class RawClient:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._buffer = bytearray()
         try:
-            self._shake_hands(port, path or f"/v5/public/{product}")
+            self._shake_hands(port, path or path_of(product))
         except BaseException:
             self.socket.close()
             raise
@@ -131,6 +135,14 @@ class RawClient:
         self.request("subscribe", *topics)
         return self.until(is_acknowledgement)
 
+    def authenticate(
+        self, key: str = TEST_KEY, secret: str = TEST_SECRET, expires_in_s: float = 10.0, **more: object
+    ) -> dict[str, Any]:
+        """Ask for authorization; return the answer."""
+        expires_ms = int((time.time() + expires_in_s) * 1000)
+        self.send(json.dumps({"op": "auth", "args": [key, expires_ms, signature(secret, expires_ms)]} | more).encode())
+        return self.message()
+
     def close(self) -> None:
         """Drop the socket."""
         self.socket.close()
@@ -158,6 +170,11 @@ class RawClient:
         if not data:
             raise EOFError("the server closed the socket")
         self._buffer += data
+
+
+def path_of(product: str) -> str:
+    """Where ``product`` is served."""
+    return f"/v5/{product}" if product in SIGNED else f"/v5/public/{product}"
 
 
 def is_acknowledgement(message: dict[str, Any]) -> bool:
@@ -198,12 +215,12 @@ class Simulator:
 
     def url_of(self, product: str) -> str:
         """The socket of ``product``."""
-        return f"{self.url}/v5/public/{product}"
+        return f"{self.url}{path_of(product)}"
 
     @contextmanager
-    def client(self, product: str = "linear") -> Iterator[RawClient]:
+    def client(self, product: str = "linear", path: str = "") -> Iterator[RawClient]:
         """A client of ``product``, closed at the end."""
-        client = RawClient(self.port, product)
+        client = RawClient(self.port, product, path)
         try:
             yield client
         finally:
@@ -229,6 +246,11 @@ class Simulator:
     def fault(self, kind: str, **where: object) -> dict[str, Any]:
         """Switch a fault on (``kind="off"``: all off)."""
         found: dict[str, Any] = self.get("/sim/fault", kind=kind, **where)
+        return found
+
+    def account(self, do: str = "", **where: object) -> dict[str, Any]:
+        """Have the account behind the private streams act now; without ``do``, return its state."""
+        found: dict[str, Any] = self.get("/sim/account", **({"do": do} if do else {}), **where)
         return found
 
     def settings(self, **changed: object) -> dict[str, Any]:

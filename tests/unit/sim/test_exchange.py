@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from feedhandler.bybit.products import STATUS_TOPIC
-from feedhandler.sim.exchange import GRID_JITTER_NS, LATEST_NS, STATUS, Exchange
+from feedhandler.sim.exchange import GRID_JITTER_NS, LATEST_NS, Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.publication import Publication
+from feedhandler.sim.venue import STATUS
 
 NOW_NS = 1_760_000_000_000_000_000
 MS = 1_000_000

@@ -3,7 +3,7 @@
 import pytest
 
 from feedhandler.sim.listing import Instrument, Listing
-from feedhandler.sim.market import FULL_DEPTH, SPARE_LEVELS, Fill, Market, Side, fair_price, option_values
+from feedhandler.sim.market import FULL_DEPTH, SPARE_LEVELS, Fill, Market, Side
 
 NOW_NS = 1_760_000_000_000_000_000
 
@@ -227,14 +227,104 @@ def test_side_keeps_order_and_version() -> None:
     assert side.lots == {3: 7, 4: 3}
 
 
-def test_option_values_agree_with_parity() -> None:
-    """Call minus put is underlying minus strike; a call's delta is a put's plus one."""
-    call, put = (instrument("option", f"BTC-25JUN27-90000-{right}-USDT") for right in "CP")
-    call_value, call_delta, gamma, vega, theta = option_values(call, 84_000.0, NOW_NS // 10**6)
-    put_value, put_delta, *_ = option_values(put, 84_000.0, NOW_NS // 10**6)
-    assert call_value - put_value == pytest.approx(84_000 - 90_000)
-    assert call_delta - put_delta == pytest.approx(1.0)
-    assert gamma > 0
-    assert vega > 0
-    assert theta < 0
-    assert fair_price(call, NOW_NS // 10**6) == call_value
+def own(subject: Market, is_buy: bool = True, place: int = 0, lots: int = 5, order_id: str = "mine") -> int:
+    """Let an order of the account rest; return its price in ticks."""
+    side = subject.bids if is_buy else subject.asks
+    ticks = side.keys[place] * side.sign
+    subject.rest(order_id, is_buy=is_buy, ticks=ticks, lots=lots, now_ns=NOW_NS)
+    return ticks
+
+
+@pytest.mark.parametrize("is_buy", [True, False])
+def test_orders_of_the_account_stay_in_the_book_until_they_are_hit(is_buy: bool) -> None:
+    """Whatever makers and takers do: every level is at least as large as the account's part of it."""
+    subject = market()
+    now_ns, resting = NOW_NS, 40
+    for place in (0, 0, 3, 20):
+        own(subject, is_buy, place, 10, f"order {place} {resting}")
+        resting += 1
+    left = {order: lots for orders in side_of(subject, is_buy).own.values() for order, lots in orders.items()}
+    for _ in range(4000):
+        now_ns += subject.next_gap_ns()
+        for fill in subject.step(now_ns):
+            if fill.maker_id:
+                left[fill.maker_id] -= fill.lots
+                assert fill.is_buy is not is_buy
+        side = side_of(subject, is_buy)
+        assert {order: lots for orders in side.own.values() for order, lots in orders.items()} == {
+            order: lots for order, lots in left.items() if lots
+        }
+        assert all(side.lots[key] >= side.own_lots(key) for key in side.own)
+        assert side.keys == sorted(side.lots)
+    assert sum(left.values()) < 40
+
+
+def side_of(subject: Market, is_buy: bool) -> Side:
+    return subject.bids if is_buy else subject.asks
+
+
+def test_order_of_the_account_is_hit_after_everybody_else_at_its_price() -> None:
+    """Time priority; only what is hit of it carries its id."""
+    subject = market()
+    key = subject.bids.keys[0]
+    others = subject.bids.lots[key]
+    ticks = own(subject, lots=7)
+    assert subject.bids.lots[key] == others + 7
+    fills = subject.hit("mine", is_buy=False, ticks=ticks, lots=3, now_ns=NOW_NS)
+    assert sum(fill.lots for fill in fills if not fill.maker_id) == others
+    assert [(fill.maker_id, fill.lots, fill.ticks) for fill in fills if fill.maker_id] == [("mine", 3, ticks)]
+    assert (subject.bids.lots[key], subject.bids.own) == (4, {key: {"mine": 4}})
+
+
+def test_older_orders_of_the_account_come_first() -> None:
+    """To hit the second of two at a price, the first has to be filled."""
+    subject = market()
+    ticks = own(subject, lots=7, order_id="first")
+    own(subject, lots=7, order_id="second")
+    fills = subject.hit("second", is_buy=False, ticks=ticks, lots=2, now_ns=NOW_NS)
+    assert [(fill.maker_id, fill.lots) for fill in fills if fill.maker_id] == [("first", 7), ("second", 2)]
+
+
+def test_order_of_the_account_is_withdrawn_without_a_trace() -> None:
+    """The level is what it was."""
+    subject = market()
+    before = dict(subject.bids.lots)
+    ticks = own(subject, place=2)
+    own(subject, place=2, order_id="other")
+    subject.withdraw("mine", is_buy=True, ticks=ticks, now_ns=NOW_NS)
+    assert subject.bids.own == {-ticks: {"other": 5}}
+    subject.withdraw("other", is_buy=True, ticks=ticks, now_ns=NOW_NS)
+    assert (subject.bids.lots, subject.bids.own) == (before, {})
+
+
+def test_order_of_the_account_far_from_the_top_is_kept() -> None:
+    """The book drops surplus levels at its far end, but not one that somebody trades in."""
+    subject = market()
+    far = subject.bids.keys[-1] + 500
+    subject.rest("far", is_buy=True, ticks=-far, lots=1, now_ns=NOW_NS)
+    subject.require_depth(200)
+    run(subject, 2000)
+    assert subject.bids.lots[far] >= 1
+
+
+@pytest.mark.parametrize("is_buy", [True, False])
+def test_account_takes_what_the_book_has(is_buy: bool) -> None:
+    """A market order: public trades from the best price on, one ``seq`` and time; the book has so much less."""
+    subject = market()
+    side = subject.asks if is_buy else subject.bids
+    best, total = side.keys[0] * side.sign, side.lots[side.keys[0]] + side.lots[side.keys[1]]
+    fills = subject.take(is_buy=is_buy, lots=total + 1, now_ns=NOW_NS)
+    assert sum(fill.lots for fill in fills) == total + 1
+    assert fills[0].ticks == best
+    assert {(fill.is_buy, fill.sequence, fill.time_ms, fill.maker_id) for fill in fills} == {
+        (is_buy, subject.sequence, subject.event_ms, "")
+    }
+    assert len({fill.ticks for fill in fills}) == 3
+
+
+def test_account_takes_no_more_than_there_is() -> None:
+    """The last level stays, and the rest of the order unfilled."""
+    subject = market()
+    total = sum(subject.asks.lots.values())
+    assert 0 < sum(fill.lots for fill in subject.take(is_buy=True, lots=total + 1, now_ns=NOW_NS)) < total
+    assert subject.asks.keys
