@@ -132,7 +132,8 @@ class BookRace(Race):
 
     def second(self, copy: BookCopy, before: Ids, ids: Ids, payload: bytes, received_ns: int) -> None:
         """Drop a delta that was published before."""
-        self._begin(copy, ids)
+        if copy.since == NEVER:
+            self._begin(copy, ids)
         if (ids.seq or ids.u) <= (before.seq or before.u):
             self.feed.counters["duplicates"] += 1  # on the same line
             return
@@ -145,7 +146,7 @@ class BookRace(Race):
 
     def _begin(self, copy: BookCopy, ids: Ids) -> None:
         """A line of a book without snapshots begins with its first delta."""
-        if copy.since == NEVER and copy.asked:
+        if copy.asked:
             copy.joined = copy.arrived = True
             copy.since = ids.seq
 
@@ -154,7 +155,8 @@ class BookRace(Race):
         route = self.route
         update_id = ids.u
         base = route.update_id
-        self._begin(copy, ids)
+        if copy.since == NEVER:
+            self._begin(copy, ids)
         held = Held(copy, DELTA, ids, payload, received_ns, copy.since)
         if route.state == STALE and route.nature is Nature.BOOK:
             base = route.stale_update_id

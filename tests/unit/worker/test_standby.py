@@ -233,6 +233,16 @@ def test_the_first_snapshot_after_a_resync_owns_the_topic() -> None:
     assert pair.due(0) == [TICKER]  # the former owner has no state of its own
 
 
+def test_a_long_chain_of_the_owners_deltas_is_folded_for_late_joiners() -> None:
+    """As on a single line."""
+    pair = start_ticker()
+    for number in range(100):
+        pair.come(0, change(11 + number, a=str(number)))
+    image = pair.feed.routes[TICKER].compose()
+    assert image is not None
+    assert fields(image) == {"a": "99", "b": "1"}
+
+
 # Silence.
 
 
@@ -516,6 +526,16 @@ def test_a_gap_on_the_line_that_stands_by_is_mended_there() -> None:
     pair.tick(0.2)
     assert pair.due(0) == [BOOK]
     assert pair.due(1) == []
+
+
+def test_a_book_on_hot_standby_has_nothing_to_continue_before_its_snapshot() -> None:
+    """A line that joins is followed from its snapshot on."""
+    pair = start_book()
+    pair.close(1)
+    held_back = pair.feed.counters["held_back"]
+    pair.join(1, update(103, 1030))
+    assert pair.feed.counters["held_back"] == held_back + 1
+    assert pair.take() == []
 
 
 def test_a_book_on_hot_standby_without_update_ids_is_none() -> None:
