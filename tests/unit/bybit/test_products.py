@@ -128,6 +128,16 @@ def test_public_networks() -> None:
     assert all(host.startswith("wss://stream") for host in HOSTS.values())
 
 
+def test_canary_is_one_that_nobody_wants() -> None:
+    """It proves a connection alive without being published: a topic that is wanted anyway is none."""
+    linear = PRODUCTS["linear"]
+    first, second, *_ = linear.canaries
+    assert linear.canary(()) == first
+    assert linear.canary({first}) == second
+    assert linear.canary(linear.canaries) == ""
+    assert {name for name, product in PRODUCTS.items() if product.canary(())} == {"spot", *FUTURES}
+
+
 def test_args_characters() -> None:
     """Each topic counts with its quotes and a comma: never less than what JSON makes of them, brackets aside."""
     assert args_characters([]) == 0
