@@ -5,6 +5,7 @@ tickers and candles are views of the same state, so they agree with each other (
 """
 
 import bisect
+import itertools
 import math
 import random
 from typing import Final
@@ -238,10 +239,8 @@ class Market:
         side = self.asks if is_buy else self.bids
         wanted = ticks * side.sign
         before = sum(side.lots[key] for key in side.keys if key < wanted) + side.lots[wanted] - side.own_lots(wanted)
-        for other_id, other_lots in side.own[wanted].items():
-            if other_id == order_id:
-                break
-            before += other_lots
+        older = itertools.takewhile(lambda own: own[0] != order_id, side.own[wanted].items())
+        before += sum(other_lots for _, other_lots in older)
         self._begin_event(now_ns)
         return self._after_taking(self._consume(is_buy=is_buy, lots=before + lots), now_ns)
 

@@ -45,6 +45,8 @@ class RawClient:
     def __init__(self, port: int, product: str = "linear", path: str = "", timeout_s: float = 10.0) -> None:
         """Connect; `HandshakeError` where the server refuses, `OSError` where the socket fails."""
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+        # What is sent arrives when it is sent, not with the next acknowledgement.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
         try:
             self._shake_hands(port, path or path_of(product))
@@ -135,12 +137,18 @@ class RawClient:
         self.request("subscribe", *topics)
         return self.until(is_acknowledgement)
 
+    def ask_authorization(
+        self, key: str = TEST_KEY, secret: str = TEST_SECRET, expires_in_s: float = 10.0, **more: object
+    ) -> None:
+        """Send an ``auth`` request."""
+        expires_ms = int((time.time() + expires_in_s) * 1000)
+        self.send(json.dumps({"op": "auth", "args": [key, expires_ms, signature(secret, expires_ms)]} | more).encode())
+
     def authenticate(
         self, key: str = TEST_KEY, secret: str = TEST_SECRET, expires_in_s: float = 10.0, **more: object
     ) -> dict[str, Any]:
         """Ask for authorization; return the answer."""
-        expires_ms = int((time.time() + expires_in_s) * 1000)
-        self.send(json.dumps({"op": "auth", "args": [key, expires_ms, signature(secret, expires_ms)]} | more).encode())
+        self.ask_authorization(key, secret, expires_in_s, **more)
         return self.message()
 
     def close(self) -> None:

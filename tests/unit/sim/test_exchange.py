@@ -33,6 +33,9 @@ EVERY_STREAM = [
     ("option", "orderbook.100.BTC-25JUN27-106000-P-USDT"),
     ("option", "tickers.BTC-25JUN27-106000-P-USDT"),
     ("option", "publicTrade.BTC"),
+    ("spread", "orderbook.25.SOLUSDT_SOL/USDT"),
+    ("spread", "publicTrade.SOLUSDT_SOL/USDT"),
+    ("spread", "tickers.SOLUSDT_SOL/USDT"),
 ]
 
 
@@ -71,6 +74,10 @@ def test_every_stream_publishes(product: str, topic: str) -> None:
         ("spot", "allLiquidation.BTCUSDT"),
         ("option", "publicTrade.NOPE"),
         ("option", "orderbook.50.BTC-25JUN27-106000-P-USDT"),
+        ("spread", "orderbook.50.SOLUSDT_SOL/USDT"),
+        ("spread", "orderbook.25.SOLUSDT"),
+        ("private", "orderbook.50.BTCUSDT"),
+        ("private", "dcp.future"),
         (STATUS, "orderbook.50.BTCUSDT"),
     ],
 )
@@ -253,3 +260,98 @@ def test_busy_symbols_publish_more_than_quiet_ones() -> None:
 
     assert 22 < rate("orderbook.50.BTCUSDT") < 42
     assert 0.5 < rate("orderbook.50.COIN900USDT") < 3
+
+
+PRIVATE_TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
+
+
+def attend(subject: Exchange, *topics: str) -> list[Publication]:
+    return [subject.activate("private", topic, NOW_NS) for topic in topics]
+
+
+def test_account_acts_while_somebody_listens() -> None:
+    """Every private topic has messages within a minute; nothing happens without a listener, or at rate 0."""
+    subject = Exchange(Listing(), account_rate=5.0)
+    streams = attend(subject, *PRIVATE_TOPICS)
+    seen = {publication.topic for _, publication, _ in run(subject, NOW_NS + 30 * S)}
+    assert seen == set(PRIVATE_TOPICS)
+    for stream in streams:
+        subject.deactivate(stream, NOW_NS + 30 * S)
+    assert run(subject, NOW_NS + 90 * S) == []
+    assert subject.next_due_ns is None
+    idle = Exchange(Listing(), account_rate=0.0)
+    attend(idle, *PRIVATE_TOPICS)
+    assert run(idle, NOW_NS + 10 * S) == []
+
+
+def test_listener_that_comes_back_does_not_double_the_account() -> None:
+    """What was queued before the pause is void."""
+    subject, once = (Exchange(Listing(), account_rate=5.0) for _ in range(2))
+    for _ in range(5):
+        (stream,) = attend(subject, "wallet")
+        subject.deactivate(stream, NOW_NS)
+    attend(subject, "wallet")
+    attend(once, "wallet")
+    assert len(run(subject, NOW_NS + 60 * S)) == pytest.approx(len(run(once, NOW_NS + 60 * S)), rel=0.4)
+
+
+def test_executions_are_public_trades() -> None:
+    """Dossier 9.4: price, size, time, id and ``seq`` of each are those of a trade that everybody saw."""
+    subject = Exchange(Listing(), account_rate=20.0)
+    attend(subject, "execution")
+    for product, symbol in (("linear", "BTCUSDT"), ("linear", "ETHUSDT"), ("linear", "SOLUSDT")):
+        subject.activate(product, f"publicTrade.{symbol}", NOW_NS)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        subject.activate("spot", f"publicTrade.{symbol}", NOW_NS)
+    trades: dict[str, Any] = {}
+    executions: list[Any] = []
+    for _, publication, payload in run(subject, NOW_NS + 20 * S):
+        data = json.loads(payload)["data"]
+        if publication.product == "private":
+            executions += data
+        else:
+            trades |= {item["i"]: item for item in data}
+    assert {each["isMaker"] for each in executions} == {True, False}
+    for each in executions:
+        trade = trades[each["execId"]]
+        assert (each["symbol"], each["execTime"], each["seq"]) == (trade["s"], str(trade["T"]), trade["seq"])
+        assert float(each["execPrice"]) == float(trade["p"])
+        assert float(each["execQty"]) == float(trade["v"])
+        assert (each["side"] == trade["S"]) is not each["isMaker"]
+
+
+def test_account_acts_when_told_and_everybody_is_told() -> None:
+    """Its trade is public at once; what it led to goes to whoever listens, and to who asked."""
+    subject = Exchange(Listing(), account_rate=0.0)
+    attend(subject, "order.linear", "order.spot", "wallet")
+    subject.activate("linear", "publicTrade.XRPUSDT", NOW_NS)
+    acted = subject.act("fill", "linear", "XRPUSDT", {"maker": "0"}, NOW_NS)
+    assert [publication.topic for publication, _ in acted.messages] == ["publicTrade.XRPUSDT", "order.linear", "wallet"]
+    families = [news.family for news in acted.news]
+    assert families == ["execution.fast", "execution", "order", "position", "wallet"]
+    assert json.loads(acted.messages[1][1])["data"][0]["orderId"] == acted.order.id
+    with pytest.raises(LookupError):
+        subject.act("fill", "linear", "NOPEUSDT", {}, NOW_NS)
+
+
+def test_market_of_an_order_goes_on_while_somebody_listens() -> None:
+    """An order at rest is hit sooner or later, though nobody watches that market."""
+    subject = Exchange(Listing(), account_rate=0.0)
+    attend(subject, "execution")
+    for side in ("Buy", "Sell"):
+        for _ in range(3):
+            subject.act("place", "linear", "XRPUSDT", {"side": side}, NOW_NS)
+    executions = [payload for _, _, payload in run(subject, NOW_NS + 60 * S)]
+    assert executions
+    assert all(json.loads(payload)["data"][0]["symbol"] == "XRPUSDT" for payload in executions)
+
+
+def test_order_is_hit_though_nobody_listens() -> None:
+    """The account's books go on with the market; the news of it is lost, as the venue's would be."""
+    subject = Exchange(Listing(), account_rate=0.0)
+    subject.activate("linear", "publicTrade.BTCUSDT", NOW_NS)
+    for side in ("Buy", "Sell"):
+        subject.act("place", "linear", "BTCUSDT", {"side": side}, NOW_NS)
+    run(subject, NOW_NS + 60 * S)
+    assert subject.account.ledger.executions > 0
+    assert not subject.account.has_news

@@ -161,3 +161,64 @@ def test_prices_and_sizes_are_padded_to_tick_and_lot() -> None:
 def test_trimmed_drops_trailing_zeros_only(text: str, short: str) -> None:
     """Dossier 4: spot trims (``"83805"``, ``"0.5"``); whole numbers keep their zeros."""
     assert trimmed(text) == short
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "SOLUSDT_SOL/USDT",
+        "BTCUSDT_BTC/USDT",
+        "BTCUSDT-26SEP25_BTC/USDT",
+        "BTCUSDT-26SEP25_BTCUSDT",
+        "BTCUSDT-26DEC25_BTCUSDT-26SEP25",
+        "BTCPERP_BTC/USDC",
+        "COIN3USDT_COIN3/USDT",
+    ],
+)
+def test_spreads_are_pairs_of_listed_legs(symbol: str) -> None:
+    """Dossier 1.2: the symbol contains an underscore and, where one leg is the coin itself, a slash."""
+    found = Listing().instrument("spread", symbol)
+    assert (found.symbol, found.kind) == (symbol, "spread")
+    assert found.tick < 0.02
+    assert found.price != 0
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        *("SOLUSDT", "SOL/USDT", "SOLUSDT_", "_SOL/USDT", "SOLUSDT_SOLUSDT", "SOLUSDT_BTC/USDT", "SOLUSDT_SOL/USDC"),
+        *(
+            "SOLUSDT_S/OLUSDT",
+            "SOLUSDT_NOPE/USDT",
+            "NOPEUSDT_NOPE/USDT",
+            "solusdt_sol/usdt",
+            "SOLUSDT_SOL/USDT_SOL/USDT",
+        ),
+        *("BTCUSDT-26SEP25_BTCPERP", "SOL/USDT_SOLUSDT"),
+    ],
+)
+def test_other_pairs_are_no_spreads(symbol: str) -> None:
+    """Two legs of one coin and quote, the contract first."""
+    assert Listing().find("spread", symbol) is None
+
+
+def test_some_spreads_are_below_zero() -> None:
+    """What the legs differ by may be negative (dossier 4.5)."""
+    listing = Listing()
+    prices = [listing.instrument("spread", f"COIN{number}USDT_COIN{number}/USDT").price for number in range(40)]
+    assert min(prices) < 0 < max(prices)
+
+
+@pytest.mark.parametrize(
+    ("product", "symbol", "quote"),
+    [
+        ("linear", "BTCUSDT", "USDT"),
+        ("linear", "BTCUSDT-26SEP25", "USDT"),
+        ("linear", "BTCPERP", "USDC"),
+        ("linear", "BTC-26DEC25", "USDC"),
+        ("spot", "ETHBTC", "BTC"),
+    ],
+)
+def test_quote_coin(product: str, symbol: str, quote: str) -> None:
+    """What prices are in, and profits of linear contracts."""
+    assert Listing().instrument(product, symbol).quote == quote

@@ -300,11 +300,13 @@ def test_order_of_the_account_is_withdrawn_without_a_trace() -> None:
 def test_order_of_the_account_far_from_the_top_is_kept() -> None:
     """The book drops surplus levels at its far end, but not one that somebody trades in."""
     subject = market()
-    far = subject.bids.keys[-1] + 500
-    subject.rest("far", is_buy=True, ticks=-far, lots=1, now_ns=NOW_NS)
-    subject.require_depth(200)
-    run(subject, 2000)
-    assert subject.bids.lots[far] >= 1
+    subject.require_depth(300)
+    far = subject.bids.keys[-1]
+    subject.rest("far", is_buy=True, ticks=-far, lots=3, now_ns=NOW_NS)
+    subject.depth = 60
+    run(subject, 2)
+    assert len(subject.bids.keys) < 150
+    assert (subject.bids.keys[-1], subject.bids.lots[far]) == (far, 3)
 
 
 @pytest.mark.parametrize("is_buy", [True, False])

@@ -20,6 +20,9 @@ ID = "d6ki1eae0cl5msgggj7g-1uoz2"
         ("inverse", "7", '{"success":true,"ret_msg":"pong","conn_id":"ID","req_id":"7","op":"ping"}'),
         ("option", None, '{"args":["1672916271846"],"conn_id":"ID","op":"pong"}'),
         ("spread", "7", '{"args":["1672916271846"],"conn_id":"ID","op":"pong"}'),
+        ("private", "test", '{"req_id":"test","op":"pong","args":["1672916271846"],"conn_id":"ID"}'),
+        ("private", None, '{"op":"pong","args":["1672916271846"],"conn_id":"ID"}'),
+        ("trade", None, '{"retCode":0,"retMsg":"OK","op":"pong","data":["1672916271846"],"connId":"ID"}'),
     ],
 )
 def test_pong(product: str, req_id: str | None, text: str) -> None:
@@ -35,6 +38,8 @@ def test_pong(product: str, req_id: str | None, text: str) -> None:
         ("linear", "10001", '{"success":true,"ret_msg":"","conn_id":"ID","req_id":"10001","op":"subscribe"}'),
         ("linear", None, '{"success":true,"ret_msg":"","conn_id":"ID","req_id":"","op":"subscribe"}'),
         ("status", None, '{"success":true,"ret_msg":"","conn_id":"ID","req_id":"","op":"subscribe"}'),
+        ("private", "2", '{"req_id":"2","success":true,"ret_msg":"","op":"subscribe","conn_id":"ID"}'),
+        ("private", None, '{"success":true,"ret_msg":"","op":"subscribe","conn_id":"ID"}'),
     ],
 )
 def test_acknowledgement(product: str, req_id: str | None, text: str) -> None:
@@ -105,6 +110,11 @@ def test_refusal(product: str, text: str, expected: str) -> None:
 def test_requests_are_read_whatever_their_order(payload: bytes, request_: Request) -> None:
     """Dossier 3: key order and white space do not matter; a numeric ``req_id`` comes back as a string (2.2)."""
     assert operations.parse(payload) == request_
+
+
+def test_own_id_of_a_request_has_another_name_on_the_order_socket() -> None:
+    """Dossier 7: ``reqId``."""
+    assert operations.parse(b'{"op":"ping","req_id":"a","reqId":"b"}', "reqId").req_id == "b"
 
 
 @pytest.mark.parametrize("payload", [b"hello", b"", b"[1]", b'{"op":', b'"ping"', b"\xff\xfe"])

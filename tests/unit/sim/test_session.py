@@ -140,10 +140,26 @@ def test_option_answers_topic_by_topic() -> None:
 
 
 @pytest.mark.parametrize("stream", ["orderbook.1", "orderbook.50", "kline.1"])
-def test_option_accepts_what_it_does_not_serve(stream: str) -> None:
-    """Dossier 3.2: acknowledged as successful, then silent."""
-    topic = f"{stream}.BTC-25JUN27-106000-P-USDT"
-    assert lists(ask(session("option"), "subscribe", topic)) == ([topic], [])
+@pytest.mark.parametrize(
+    ("product", "symbol"), [("option", "BTC-25JUN27-106000-P-USDT"), ("spread", "SOLUSDT_SOL/USDT")]
+)
+def test_option_and_spread_accept_what_they_do_not_serve(product: str, symbol: str, stream: str) -> None:
+    """Dossier 3.2, 9.3: acknowledged as successful, then silent."""
+    topic = f"{stream}.{symbol}"
+    assert lists(ask(session(product), "subscribe", topic)) == ([topic], [])
+
+
+def test_spread_answers_topic_by_topic() -> None:
+    """Dossier 3.2: as option; there is no limit of topics (2.4)."""
+    subject = session("spread")
+    good = ["orderbook.25.SOLUSDT_SOL/USDT", "publicTrade.SOLUSDT_SOL/USDT", "tickers.SOLUSDT_SOL/USDT"]
+    bad = ["orderbook.25.SOLUSDT", "tickers.NOPE_NOPE/USDT", "priceLimit.SOLUSDT_SOL/USDT", good[0]]
+    outcome = ask(subject, "subscribe", *good, *bad)
+    assert lists(outcome) == (good, bad)
+    assert outcome.added == good
+    many = session("spread", recorded={f"t{number}" for number in range(2100)})
+    outcome = ask(many, "subscribe", *(f"t{number}" for number in range(2001)))
+    assert (len(outcome.added), outcome.violations) == (2001, [])
 
 
 def test_option_connection_takes_two_thousand_topics() -> None:

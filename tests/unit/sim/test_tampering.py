@@ -203,6 +203,13 @@ def test_clock_is_shifted_in_ts_only() -> None:
     assert told == right | {"ts": right["ts"] - 5000}
 
 
+def test_skew_moves_a_private_message_s_own_time() -> None:
+    """It has no ``ts``; the times of its rows stay."""
+    payload = b'{"topic":"order","id":"1","creationTime":1760000000000,"data":[{"createdTime":"1760000000000"}]}'
+    told = message(alter(fault("skew", ms="-5000"), Aim(1, "private", "order", payload, None)))
+    assert told == json.loads(payload) | {"creationTime": 1_759_999_995_000}
+
+
 def test_message_is_fragmented_or_split() -> None:
     """Continuation frames; or one frame over many segments."""
     target = delta()
