@@ -160,6 +160,18 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Answers to no request of ours."""
     line_resyncs: int = 0
     """Topics asked for again on one line alone, unseen by strategies."""
+    switches: int = 0
+    """Topics that went on from another line."""
+    rebuilt: int = 0
+    """Trade messages published in part, for the rest had come over another line."""
+    unproven: int = 0
+    """Holes told because nothing proved that there was none."""
+    compared: int = 0
+    """Books of two lines found alike, level for level."""
+    uncompared: int = 0
+    """Books of two lines that never stood at the same update."""
+    diverged: int = 0
+    """Books of two lines found different: from then on one line is believed at a time."""
     lines: list[LineFacts] = []
     """With ``lines = 2``: how each line of each set of topics does."""
 

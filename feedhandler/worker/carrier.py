@@ -82,6 +82,8 @@ class Carrier:
         self._explain = explain
         self._loop = asyncio.get_running_loop()
         self._rotate_s = self._loop.time() + ROTATION_PAUSE_S
+        self._urged = False
+        feed.urge = self._urge
         self._ticks = 0
         self._ticked_s = self._judge_from_s = self._loop.time()
         self._ticked_ns = time.time_ns()
@@ -192,14 +194,25 @@ class Carrier:
                 # Pongs alone never prove data: a connection that brings nothing is opened anew.
                 connection.lane.count("mutes")
                 connection.give_up(connection.lane.mute(now_ns))
-            due = self.feed.resyncs_due(connection.lane, now_s)
+            connection.look()
+        self._resync()
+        if self._settings.max_age_s and now_s >= self._rotate_s:
+            self._rotate(now_s)
+
+    def _resync(self) -> None:
+        """Ask again for the topics that are due."""
+        self._urged = False
+        for connection in self.connections:
+            due = self.feed.resyncs_due(connection.lane, self._loop.time())
             for topic in due:
                 connection.session.resync(topic)
             if due:
                 connection.step()
 
-        if self._settings.max_age_s and now_s >= self._rotate_s:
-            self._rotate(now_s)
+    def _urge(self) -> None:
+        if not self._urged:
+            self._urged = True
+            self._loop.call_soon(self._resync)
 
     def _rotate(self, now_s: float) -> None:
         """Open one old connection anew, where another line carries all of its topics meanwhile."""

@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import random
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -33,6 +34,8 @@ Other refusals (502, 504 from the load balancer) are backed off like a lost conn
 TOO_MANY: Final = (403, 429)
 WISH_CAP_S: Final = 600.0
 """The longest wish (Retry-After) that is granted."""
+_TCP_CLOSE: Final = 7
+"""The state of a connection that is no more, in Linux' tcp_info."""
 CLOSE_PATIENCE_S: Final = 0.5
 """How long a closing handshake may take before the socket is dropped."""
 
@@ -103,6 +106,7 @@ class Connection:
         self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
+        self._socket: socket.socket | None = None
         self._reason = ""
         self._failures = 0
         self._wake: asyncio.TimerHandle | None = None
@@ -198,6 +202,7 @@ class Connection:
             self._wake.cancel()
             self._wake = None
         transport, self._transport = self._transport, None
+        self._socket = None
         self.generation += 1
         self.session.closed()
         self._reason = self._reason or _why(transport)
@@ -228,12 +233,22 @@ class Connection:
                 transport.disconnect(False)
         await asyncio.gather(self.task, return_exceptions=True)
 
+    def look(self) -> None:
+        """Notice a reset that nobody told us of; call it at every tick.
+
+        After a reset uvloop runs a socket's reader once more, and never again. Where that one call finds data in front
+        of the reset it reads those, and waits for a next time: the connection would be dead without a word.
+        """
+        if self._socket is not None and not self._reason and _is_closed(self._socket):
+            self.give_up("connection lost")
+
     # Called by the listener.
 
     def opened(self, transport: WSTransport) -> None:
         """The WebSocket is up."""
         self._transport = transport
         self.opened_s = self._loop.time()
+        self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
         self.session.opened(self._loop.time())
@@ -278,6 +293,14 @@ class Connection:
             self._wake.cancel()
         wake_s = self.session.wake_s()
         self._wake = self._loop.call_at(wake_s, self.step) if wake_s != float("inf") else None
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    """Say whether the kernel has given a TCP connection up."""
+    try:
+        return hasattr(socket, "TCP_INFO") and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:
+        return False  # closed by us: picows knows
 
 
 def _why(transport: WSTransport | None) -> str:

@@ -60,6 +60,10 @@ _LEVEL_1: Final = "orderbook.1."
 _decode: Final = msgspec.json.Decoder(_Frame).decode
 
 
+def _wait() -> None:
+    """Let the next tick do it."""
+
+
 class Feed:
     """All topics of a worker."""
 
@@ -88,6 +92,8 @@ class Feed:
         self.malformed: list[tuple[str, bytes]] = []
         """Why, and the raw bytes, of frames that broke the venue's contract, since the last look."""
         self.publish = publish
+        self.urge: Callable[[], None] = _wait
+        """Told when a topic is to be asked for again at once: the next tick may be 50 ms away."""
         self._quiet_status_ns = int(quiet_status_s * 1e9)
         self._ticked_ns = 0
         """When `tick` was last called."""
@@ -199,6 +205,8 @@ class Feed:
         # A hole that was open stays open from where it began.
         route.hole = hole if route.hole is None or route.hole.to_ns is not None else route.hole
         self.enter(route, RESYNCING, reason, now_ns)
+        if not pause_s:
+            self.urge()
 
     def known_ns(self, route: Route) -> int:
         """Return up to when nothing of a live topic is missing: its last record, or a tick earlier, never later."""

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -14,15 +15,9 @@ from support.simulator import Simulator
 
 from feedhandler import wire
 
-SYMBOLS = [
-    "BTCUSDT",
-    "ETHUSDT",
-    "SOLUSDT",
-    "XRPUSDT",
-    "DOGEUSDT",
-    "ADAUSDT",
-    *(f"COIN{number}USDT" for number in range(10)),
-]
+SOAK = "FEEDHANDLER_SOAK" in os.environ
+"""At more than 5,000 messages/s instead of some 1,000: two cores with other tests on them do not bear it."""
+SYMBOLS = [f"COIN{number}USDT" for number in range(16 if SOAK else 6)]
 BOOKS = [f"linear.orderbook.50.{symbol}" for symbol in SYMBOLS]
 TRADES = [f"linear.publicTrade.{symbol}" for symbol in SYMBOLS]
 TICKERS = [f"linear.tickers.{symbol}" for symbol in SYMBOLS]
@@ -44,7 +39,7 @@ Scene = tuple[Simulator, Feed, Ear]
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     """Both lines up, everything live and heard from the start."""
-    with Simulator("--rate", "60", "--truth", "--record", str(tmp_path / "sent")) as venue:
+    with Simulator("--rate", "60" if SOAK else "15", "--truth", "--record", str(tmp_path / "sent")) as venue:
         feed = Feed(tmp_path, CONFIG.format(url=venue.url_of("linear"), symbols=json.dumps(SYMBOLS)))
         with Ear([feed.address("linear")]) as ear, feed:
             feed.wait_live("linear")
@@ -177,13 +172,19 @@ def test_both_lines_lost_is_told_as_one_loss(scene: Scene) -> None:
     """Inject a reset of both lines → `down`, `subscribing`, `live`, as with one line."""
     venue, _, ear = scene
     start = len(ear.records)
+    # Handshakes are refused for a moment, so that the first line is not back before the second is lost.
+    venue.fault("refuse", status=503, seconds=0.5, count=0)
     venue.fault("reset")
-    wait_until(lambda: ear.states(BOOKS[0])[-1] == "live" and "down" in ear.states(BOOKS[0]), "down and live again")
-    states = [json.loads(text)["state"] for text in new_statuses(ear.records[start:], [BOOKS[0]])]
-    assert states == ["down", "subscribing", "live"]
+
+    def states() -> list[str]:
+        return [json.loads(text)["state"] for text in new_statuses(ear.records[start:], [BOOKS[0]])]
+
+    wait_until(lambda: states()[-1:] == ["live"], "down and live again")
+    assert list(dict.fromkeys(states())) == ["down", "subscribing", "live"]  # ``down`` again with the refusal's reason
     assert not breaks(ear.records)
 
 
+@pytest.mark.timeout(400)
 def test_fifty_random_faults_of_single_lines_lose_nothing(
     scene: Scene, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
