@@ -216,3 +216,13 @@ def test_a_missing_pong_ends_the_connection(tmp_path: Path) -> None:
             wait_until(lambda: any("no pong within 1 s" in s["reason"] for s in ear.statuses(BOOK)), "no pong noticed")
             wait_until(lambda: ear.states(BOOK)[-1] == "live", "live again")
             assert not breaks(ear.records)
+
+
+def test_every_reset_is_noticed_at_once(scene: Scene) -> None:
+    """Inject 20 resets, some with data in front of them → each is told, and healed within 2 s: none waits for silence."""
+    for _ in range(20):
+        start = len(scene.ear.records)
+        scene.venue.fault("reset")
+        scene.wait_whole(start, 2.0)
+    assert scene.feed.counters("linear")["mutes"] == 0
+    assert not breaks(scene.ear.records)
