@@ -34,7 +34,15 @@ _UNANSWERED_ATTEMPTS: Final = 1
 _unpack: Final = wire.HEADER.unpack_from
 _VERSION: Final = wire.VERSION
 _PAYLOAD: Final = 1 + wire.HEADER.size
-_decode_heartbeat: Final = msgspec.json.Decoder(wire.Heartbeat).decode
+
+
+class _Origin(msgspec.Struct):
+    """All that is wanted of a heartbeat, whatever else it may count."""
+
+    network: str
+
+
+_decode_origin: Final = msgspec.json.Decoder(_Origin).decode
 
 
 class _Request(msgspec.Struct):
@@ -162,7 +170,7 @@ class Truth:
         try:
             parsed = wire.parse(message)
             if parsed.kind == wire.HEARTBEAT and self._network is not None:
-                link.network = _decode_heartbeat(parsed.payload).network
+                link.network = _decode_origin(parsed.payload).network
         except ValueError as error:
             self._count_malformed(error)
             return

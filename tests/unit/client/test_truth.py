@@ -38,10 +38,7 @@ def directory(workers: dict[str, tuple[str, ...]], address: str = "ipc:///run/li
 
 
 def heartbeat(network: str = "sim", worker: str = "linear") -> Record:
-    facts = {field.name: 0 for field in msgspec.structs.fields(wire.Heartbeat)}
-    payload = msgspec.json.encode(
-        {**facts, "worker": worker, "network": network, "state": "live", "topics": {}, "lines": []}
-    )
+    payload = msgspec.json.encode({"worker": worker, "network": network})
     return record(f"linear.heartbeat.{worker}", 0, wire.HEARTBEAT, payload=payload)
 
 
