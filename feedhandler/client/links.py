@@ -143,6 +143,13 @@ class Links:
             fallen.append(link)
         return fallen
 
+    def expect(self, now_s: float) -> None:
+        """There is a feed again: workers that were lost are given the time to come that new ones have."""
+        for link in self:
+            if link.state == LOST:
+                link.state = CONNECTING
+                link.heard_s = now_s
+
     def open(self, name: str, endpoint: str, address: str, filters: Iterable[bytes], now_s: float) -> None:
         """Connect to a worker, and tell it those of ``filters`` that concern it."""
         link = self.by_name[name] = Link(name, endpoint, address, now_s)

@@ -409,6 +409,8 @@ class Truth:
 
         A supervisor that seems dead may live in another process namespace, so its workers are tried all the same.
         """
+        if alive and not self._alive:
+            self._links.expect(self._now_s)
         self._alive = alive
         self._placement = Placement(directory) if directory is not None else None
         if self._placement is None:
@@ -445,8 +447,8 @@ class Truth:
         worker = self._placement.carried.get(track.subject)
         if worker is not None:
             track.link = worker
-            if self._alive and track.outside is not None and track.outside[0] in (UNKNOWN, UNASSIGNED):
-                track.release(self._now_ns)
+            if track.outside is not None and track.outside[0] == UNASSIGNED:
+                track.impose(UNKNOWN, f"worker {worker} carries it now; not heard yet", self._now_ns)
         elif not track.is_answered or track.state in (ENDED, DOWN):
             track.impose(UNASSIGNED, self._placement.unassigned(track.subject), self._now_ns)
 

@@ -366,7 +366,8 @@ def test_unassigned_subject_is_followed_when_somebody_carries_it() -> None:
     feed.truth.subscribe(BOOK)
     feed.connect()
     assert feed.heard() == [("said here", 0, "unassigned")]
-    feed.announce(linear=LINEAR)
+    assert feed.announce(linear=LINEAR) == [("said here", 0, "unknown")]
+    assert feed.truth.tracks()[0].reason == "worker linear carries it now; not heard yet"
     assert feed.take(status(BOOK, 1, wire.SUBSCRIBING), status(BOOK, 2), snapshot(3)) == [
         ("status", 1, "subscribing"),
         ("status", 2, "live"),
@@ -430,6 +431,34 @@ def test_feed_that_ends_is_down_then_unknown(feed: Feed) -> None:
     feed.truth.set_directory(None, alive=False)
     assert feed.tick(0.5) == []
     assert feed.tick(1.0) == [("said here", 10, "unknown"), ("said here", 10, "unknown")]
+
+
+def test_feed_that_comes_again_says_nothing_of_its_subjects(feed: Feed) -> None:
+    """What was live before a feed was gone is not so because there is a new one: its workers have to say it."""
+    feed.truth.on_disconnected(feed.truth.links["linear"])
+    feed.truth.set_directory(None, alive=False)
+    feed.tick()
+    feed.tick(1.1)
+    feed.heard()
+    assert feed.announce(linear=LINEAR) == []
+    feed.connect()
+    assert feed.take(status(BOOK, 3, epoch=2, repeated=True), image(3, epoch=2)) == [
+        ("status", 3, "live"),
+        ("snapshot", 3),
+    ]
+
+
+def test_worker_that_does_not_come_with_the_feed_is_down(feed: Feed) -> None:
+    """It is given the time that a new one has."""
+    feed.truth.on_disconnected(feed.truth.links["linear"])
+    feed.truth.set_directory(None, alive=False)
+    feed.tick()
+    feed.tick(1.1)
+    feed.heard()
+    feed.announce(linear=LINEAR)
+    told = [feed.tick(0.5) for _ in range(6)]
+    assert told == [[]] * 5 + [[("said here", 10, "down"), ("said here", 10, "down")]]
+    assert feed.reason() == "no connection to worker linear at ipc:///run/linear.pub for 2.8 s"
 
 
 def test_dead_supervisor_with_workers_that_are_heard_is_a_feed(feed: Feed) -> None:
