@@ -69,6 +69,7 @@ class Link:
         "lost_s",
         "name",
         "network",
+        "replaced",
         "silence",
         "skipped",
         "state",
@@ -85,6 +86,8 @@ class Link:
         """When the connection last broke, as far as we know."""
         self.silence = ""
         """The reason that its silence was told with."""
+        self.replaced = False
+        """Its records show another process; that the connection to the one before broke is still to be heard."""
         self.excused = False
         """Its silence was not counted once, for we had not looked ourselves."""
         self.filters: set[bytes] = set()

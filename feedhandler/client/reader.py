@@ -131,12 +131,7 @@ class Reader:
             self._truth.on_heard(link)
         self._link = None
         self._left = 0
-        self._truth.on_drained(link)
-        for connected in channel.events():
-            if connected:
-                self._truth.on_connected(link)
-            else:
-                self._truth.on_disconnected(link)
+        self._truth.on_drained(link, channel.events())
 
     def advance(self) -> None:
         """Read the clocks."""

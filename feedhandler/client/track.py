@@ -18,6 +18,7 @@ from feedhandler.client.record import UNKNOWN, Record, decode_status, local_stat
 from feedhandler.wire import (
     DELTA,
     DOWN,
+    ENDED,
     IMAGE,
     LIVE,
     REPEATED,
@@ -155,6 +156,11 @@ class Track:
     def is_answered(self) -> bool:
         """The worker has said in which state the subject is."""
         return self._status is not None
+
+    @property
+    def is_followed(self) -> bool:
+        """The worker speaks of the subject, and nothing is known that would end that."""
+        return self._status is not None and self.outside is None and self._status.state != ENDED
 
     @property
     def needs_recovery(self) -> bool:

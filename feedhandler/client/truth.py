@@ -191,6 +191,10 @@ class Truth:
                 link, track, record
             ):
                 return
+            if record.epoch > track.epoch and track.link == link.name and track.is_followed:
+                # Another epoch is another process. A program that was busy reads this before it hears of the connection.
+                link.replaced = True
+                self._lose(link, f"connection to {link} lost")
             track.link = link.name
             track.on_record(record, self._now_ns)
         except ValueError as error:  # a status that is none
@@ -260,9 +264,15 @@ class Truth:
                 if track.link == link.name and track.outside == (DOWN, link.silence):
                     track.release(self._now_ns)
 
-    def on_drained(self, link: Link) -> None:
-        """Everything that came from a worker has been taken in."""
+    def on_drained(self, link: Link, connected: Iterable[bool] = ()) -> None:
+        """Everything that came from a worker has been taken in, and that happened to its connection since the last time."""
         self._end_discarding(link)
+        for stands in connected:
+            if stands:
+                self.on_connected(link)
+            else:
+                self.on_disconnected(link)
+        link.replaced = False
 
     def on_connected(self, link: Link) -> None:
         """The connection to a worker stands; ZeroMQ has told it all filters again."""
@@ -278,7 +288,9 @@ class Truth:
             link.state = LOST
             link.lost_s = self._now_s
             link.network = None
-            self._lose(link, f"connection to {link} lost")
+            if not link.replaced:
+                self._lose(link, f"connection to {link} lost")
+            link.replaced = False
 
     def _lose(self, link: Link, reason: str) -> None:
         for track in self._tracks.values():

@@ -528,13 +528,41 @@ def test_connection_that_stands_again_but_does_not_answer_is_asked(feed: Feed) -
 
 def test_loss_seen_only_after_the_new_connection_is_soon_over(feed: Feed) -> None:
     """A strategy that was busy may have read the answers before it sees that the connection broke: it asks soon."""
-    feed.take(status(BOOK, 3, epoch=2, repeated=True), image(3, epoch=2))
-    feed.truth.on_disconnected(feed.truth.links["linear"])
-    feed.connect()
-    assert feed.heard() == [("said here", 3, "down"), ("said here", 10, "down")]
+    feed.take(status(BOOK, 10, repeated=True), image(10))
+    feed.truth.on_drained(feed.truth.links["linear"], [False, True])
+    assert feed.heard() == [("said here", 10, "down"), ("said here", 10, "down")]
     feed.tick(0.3)
     assert Subscribe("linear", EXACT_BOOK) in feed.actions()
-    assert feed.take(status(BOOK, 3, epoch=2, repeated=True)) == [("status", 3, "live")]
+    assert feed.take(status(BOOK, 10, repeated=True)) == [("status", 10, "live")]
+
+
+def test_another_process_is_known_by_its_epoch(feed: Feed) -> None:
+    """A strategy that was busy reads of the new worker before it hears that the old one's connection broke: down first."""
+    link = feed.truth.links["linear"]
+    assert feed.take(delta(11), status(BOOK, 3, epoch=2, repeated=True), image(3, epoch=2)) == [
+        ("delta", 11),
+        ("said here", 11, "down"),
+        ("said here", 10, "down"),
+        ("status", 3, "live"),
+        ("snapshot", 3),
+    ]
+    feed.truth.on_drained(link, [False, True])
+    assert feed.heard() == [], "known already"
+    assert feed.take(status(TRADES, 3, epoch=2, repeated=True)) == [
+        ("status", 3, "live"),
+        ("said here", 3, "live", None),
+    ]
+    feed.truth.on_drained(link, [False])
+    assert feed.heard() == [("said here", 3, "down"), ("said here", 3, "down")]
+
+
+def test_subject_that_ended_may_begin_again_at_the_same_process(feed: Feed) -> None:
+    """Taken off and put on again by a command: nothing is said of the others."""
+    handed = feed.take(status(BOOK, 11, wire.ENDED), status(BOOK, 1, wire.SUBSCRIBING, epoch=2))
+    assert handed == [("status", 11, "ended"), ("status", 1, "subscribing")]
+    feed.truth.on_drained(feed.truth.links["linear"])
+    feed.truth.on_drained(feed.truth.links["linear"], [False])
+    assert feed.heard() == [("said here", 1, "down"), ("said here", 10, "down")]
 
 
 def test_three_missed_heartbeats_are_down(feed: Feed) -> None:
