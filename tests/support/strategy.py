@@ -22,6 +22,7 @@ import psutil
 from feedhandler import wire
 from feedhandler.client.record import Record
 from feedhandler.client.subscriber import Subscriber
+from feedhandler.client.track import keeps_state
 from support.feed import wait_until
 
 ANSWER_S = 20.0
@@ -211,30 +212,39 @@ class Strategy:
 def unsaid(seen: Iterable[Seen]) -> list[str]:
     """Return every jump of a subject's sequence that no status before it speaks of, and everything that came twice.
 
-    Within an epoch each record is the last plus one, plus those that a status says were lost. A new epoch of a state
-    begins with a status or an image; an event may be quicker than the answer to a subscription.
+    Within an epoch each record is the last plus one, plus those that a status says were lost. A state that is not whole
+    goes on with an image, whatever came before that. A new epoch of a state begins with a status or an image; an event
+    may be quicker than the answer to a subscription.
     """
     last: dict[str, tuple[int, int]] = {}
+    whole: set[str] = set()
     found = []
-    for record in (one.record for one in seen):
+    for one in seen:
+        record = one.record
         if record.kind > wire.STATUS:
             continue
-        epoch, sequence = last.get(record.subject, (0, 0))
+        subject = record.subject
+        epoch, sequence = last.get(subject, (0, 0))
+        if record.kind == wire.STATUS and one.word not in (wire.LIVE, wire.STALE):
+            whole.discard(subject)
         if record.local:
-            lost = record.decode().lost
+            lost = one.status.lost
             if isinstance(lost, int) and epoch == record.epoch:
-                last[record.subject] = epoch, sequence + lost
+                last[subject] = epoch, sequence + lost
             continue
-        begins = record.epoch > epoch and (record.kind in (wire.STATUS, wire.UPDATE) or record.is_image)
-        carries_on = record.epoch == epoch and (
-            sequence == record.sequence if record.is_image or record.is_repeated else sequence + 1 == record.sequence
-        )
-        if not begins and not carries_on:
-            found.append(
-                f"{record.subject}: {epoch} {sequence} was followed by {wire.KIND_NAMES[record.kind]} "
-                f"{record.epoch} {record.sequence}"
-            )
-        last[record.subject] = record.epoch, record.sequence
+        old_news = record.is_image or record.is_repeated
+        if record.epoch > epoch:
+            whole.discard(subject)
+            carries_on = record.kind in (wire.STATUS, wire.UPDATE) or record.is_image
+        elif old_news and keeps_state(record.topic) and subject not in whole:
+            carries_on = record.epoch == epoch and record.sequence >= sequence
+        else:
+            carries_on = record.epoch == epoch and record.sequence == sequence + (not old_news)
+        if not carries_on:
+            found.append(f"{subject}: {epoch} {sequence} was followed by {one.word} {record.epoch} {record.sequence}")
+        if record.kind == wire.SNAPSHOT:
+            whole.add(subject)
+        last[subject] = record.epoch, record.sequence
     return found
 
 
