@@ -1,14 +1,10 @@
 """``feedhandler drill``: every fault a venue can show, injected into a feed of the user's own configuration."""
 
 import json
-import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +12,11 @@ import click
 
 from feedhandler.cli import where
 from feedhandler.config.load import load
-from feedhandler.config.model import Config, WorkerPlan
-from feedhandler.config.plan import plan
 from feedhandler.config.problems import ConfigError
-from feedhandler.drill import scorecard, settings
-from feedhandler.drill.course import Course
+from feedhandler.drill import scorecard
 from feedhandler.drill.faults import FAULTS, Fault
-from feedhandler.drill.process import FeedProcess
-from feedhandler.drill.scene import Scene
 from feedhandler.drill.scoring import Result
-from feedhandler.drill.strategy import Strategy
-from feedhandler.drill.targets import symbol_of
-from feedhandler.drill.venue import Venue
+from feedhandler.drill.stage import drill
 from feedhandler.errors import FeedError
 
 EXIT_BROKEN: Final = 1
@@ -68,101 +57,26 @@ def command(
     except ConfigError as error:
         where.config_problems(error)
     chosen = [fault for fault in FAULTS.values() if not only or fault.name in only]
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A drill that is told to end cleans up as after Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    progress = _Progress(len(chosen))
     began_s = time.monotonic()
     try:
-        results, notes = _drill(config, chosen, keeps_going=keeps_going, seed=seed)
+        outcome = drill(config, chosen, progress, keeps_going=keeps_going, seed=seed)
     except FeedError as error:
         where.fail(str(error), EXIT_BROKEN)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        progress.clear()
     took_s = time.monotonic() - began_s
+    results = outcome.results
+    notes = [*outcome.notes, *([f"the feed's log: {outcome.log}"] if outcome.log is not None else [])]
     if as_json:
         facts = {"config": str(file), "seed": seed, "took_s": round(took_s, 1), "notes": notes}
         click.echo(json.dumps(scorecard.for_programs(results, **facts), indent=2))
     else:
         click.echo("\n".join([scorecard.table(results, _styled), "", *notes, scorecard.summary(results, took_s)]))
     return 0 if all(result.is_kept for result in results) else EXIT_BROKEN
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _drill(config: Config, chosen: Sequence[Fault], *, keeps_going: bool, seed: int) -> tuple[list[Result], list[str]]:
-    progress = _Progress(len(chosen))
-    with _directory() as directory:
-        wanted = plan(config, directory / "run")
-        topics: dict[str, list[str]] = {}
-        for one in wanted:
-            topics.setdefault(one.product, []).extend(one.topics)
-        symbols = sorted({symbol_of(product, topic) for product, some in topics.items() for topic in some} - {""})
-        rate = settings.rate(sum(map(len, topics.values())))
-        progress.phase("starting the simulated Bybit")
-        venue = Venue(directory, topics, symbols=symbols, seed=seed, rate=rate)
-        try:
-            turned, notes = settings.turned(config, venue.host)
-            if rate < 1:
-                notes.append(f"so many topics: the simulated markets have {rate:.0%} of a real one's activity")
-            progress.phase("starting the feed")
-            feed = FeedProcess(directory, turned)
-            results = _run(feed, plan(turned, feed.runtime), venue, progress, chosen, keeps_going=keeps_going)
-            if not all(result.is_kept for result in results):
-                notes.append(f"the feed's log: {_kept(feed.log)}")
-        finally:
-            with _undisturbed():
-                venue.close()
-    progress.clear()
-    return results, notes
-
-
-def _run(
-    feed: FeedProcess,
-    plans: list[WorkerPlan],
-    venue: Venue,
-    progress: "_Progress",
-    chosen: Sequence[Fault],
-    *,
-    keeps_going: bool,
-) -> list[Result]:
-    strategy = Strategy({one.worker: one.publish for one in plans})
-    try:
-        scene = Scene(plans, venue, feed, strategy, progress.tick)
-        scene.start()
-        course = Course(scene, progress)
-        course.run(chosen, keeps_going=keeps_going)
-        return course.results
-    finally:
-        with _undisturbed():
-            feed.stop()
-            strategy.close()
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """Make a directory for the drill alone, and leave nothing of it."""
-    path = Path(tempfile.mkdtemp(prefix="feedhandler-drill-"))
-    try:
-        yield path
-    finally:
-        with _undisturbed():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Clean up to the end, however often somebody presses Ctrl-C."""
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
-
-
-def _kept(log: Path) -> Path:
-    """Save the feed's log from the end of the drill's directory."""
-    kept = Path(tempfile.gettempdir()) / f"feedhandler-drill-{os.getpid()}.log"
-    shutil.copyfile(log, kept)
-    return kept
 
 
 def _styled(text: str, meaning: str) -> str:

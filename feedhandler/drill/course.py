@@ -1,35 +1,29 @@
 """The course of a drill: one fault after the other, each injected, noticed, recovered from, and judged."""
 
-import os
-import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from feedhandler import wire
-from feedhandler.bybit.products import Nature
-from feedhandler.drill import faults, promises
-from feedhandler.drill.expectation import JOIN_S, STALE_S, TOPICS_A_SECOND, Expectation, Timing, expect
-from feedhandler.drill.faults import Fault, Strike
+from feedhandler.drill import faults
+from feedhandler.drill.encounter import Encounter
+from feedhandler.drill.expectation import STALE_S, Expectation, Timing, expect
+from feedhandler.drill.faults import Fault
 from feedhandler.drill.ledger import Ledger
-from feedhandler.drill.promises import Finding
-from feedhandler.drill.scene import BEATS_MISSED_NS, Scene
+from feedhandler.drill.newcomer import join
+from feedhandler.drill.reckoning import TAIL_NS
+from feedhandler.drill.scene import PATIENCE_MORE_S, Scene, patience_s
 from feedhandler.drill.scoring import Judged, Result, Seen, judge
-from feedhandler.drill.strategy import Strategy
 from feedhandler.drill.targets import Target, choose, symbol_of
 from feedhandler.wire import LIVE, REJECTED
 
-PATIENCE: Final = 2.0
-PATIENCE_MORE_S: Final = 10.0
-"""What is promised within T is waited for 2 T + 10 s: that it comes late is to be seen, too."""
-PROOF_RECORDS: Final = 2
-"""Records of a book that must follow before it counts as flowing."""
-NEXT_EVENT_S: Final = 2.0
-"""How long the next event of a topic is waited for; some are rare."""
 RHYTHM_S: Final = 8.0
 """How long a lively topic takes to have shown its rhythm."""
 TOGETHER_S: Final = 2.0
 """Before one line may fail the other must be whole: it has been subscribed for long enough to be known to be in step."""
+TAIL_S: Final = TAIL_NS / 1e9 + 0.5
+NOT_AWAITED: Final = "listed again at once; that it is accepted again was not awaited"
+AWAITED: Final = "listed again at once; that it is accepted again was awaited while other faults went on"
 LATELY_NS: Final = 15_000_000_000
 
 
@@ -41,6 +35,9 @@ class Progress(Protocol):
 
     def phase(self, text: str) -> None:
         """Say what is being waited for."""
+
+    def tick(self) -> None:
+        """Take note that time passes; called many times a second."""
 
     def end(self, result: Result) -> None:
         """Say what came of it."""
@@ -58,7 +55,9 @@ class Course:
         self._is_finished: Callable[[], bool] = lambda: False
         """Whether that would take no time."""
         self._finish_worker = ""
-        self._disturbed_s = 0.0
+        self._found: Counter[str] = Counter()
+        """How many findings of each subject are some fault's by now; of the scene's own under ``""``."""
+        self._disturbed_s = time.monotonic()
         """When a line was mended last, by the monotonic clock."""
 
     def run(self, chosen: Sequence[Fault], *, keeps_going: bool) -> None:
@@ -68,9 +67,46 @@ class Course:
             self.results.append(result)
             self._progress.end(result)
             if not result.is_kept and not keeps_going:
-                break
+                return
             self._heal()
         self._finish_now()
+        self._look_back()
+
+    def _look_back(self) -> None:
+        """Find what shows only when some time has passed; it is nobody's, and found all the same."""
+        scene = self.scene
+        if scene.wait(self.scene.is_whole(), PATIENCE_MORE_S):
+            scene.rest(TAIL_S)
+            scene.settle()
+        subjects = [subject for subject in scene.ledgers if subject not in scene.resting]
+        left = [finding for one in self._marked(subjects) for finding in one.ledger.findings[one.mark.findings :]]
+        left += scene.findings[self._found[""] :]
+        if left:
+            self.results.append(Result(fault="afterwards", text="what showed when all was over", broken=left))
+            self._progress.end(self.results[-1])
+
+    def _marked(self, subjects: Iterable[str]) -> list[Judged]:
+        """Return where these stand now; what was found since the last fault is the next one's."""
+        ledgers = [self.scene.ledgers[subject] for subject in subjects]
+        return [Judged(ledger, ledger.mark()._replace(findings=self._found[ledger.subject])) for ledger in ledgers]
+
+    def _judge(
+        self,
+        result: Result,
+        expectation: Expectation,
+        struck_ns: int,
+        seen: Seen,
+        *,
+        concerned: Sequence[Judged] = (),
+        jolted: Sequence[Judged] = (),
+        others: Sequence[Judged] = (),
+    ) -> Result:
+        seen.further += self.scene.findings[self._found[""] :]
+        self._found[""] = len(self.scene.findings)
+        judge(result, expectation, struck_ns, seen, concerned=concerned, jolted=jolted, others=others)
+        for one in (*concerned, *jolted, *others):
+            self._found[one.ledger.subject] = len(one.ledger.findings)
+        return result
 
     def _finish_now(self) -> None:
         finish, self._finish = self._finish, None
@@ -103,7 +139,8 @@ class Course:
         result.where = target.where
         self._progress.begin(fault, target.where)
         if fault.name == "late-joiner":
-            return self._join_late(fault, result)
+            self._progress.phase("letting a newcomer join")
+            return self._join_late(result)
         plan = scene.plans[target.worker]
         result.lines = plan.lines
         if fault.name == "topic-mute":
@@ -114,33 +151,37 @@ class Course:
             scene.wait(lambda: time.monotonic() > self._disturbed_s + TOGETHER_S, 2 * TOGETHER_S)
         expectation = expect(fault, result.lines, self._timing(fault, target))
         concerned, jolted = self._concerned(fault, target)
-        first_finding = len(scene.findings)
-        beat = scene.beats.get(target.worker)
-        marked = {subject: Judged(ledger, ledger.mark()) for subject, ledger in scene.ledgers.items()}
-        if fault.name == "delisted":
+        marked = dict(zip(scene.ledgers, self._marked(scene.ledgers), strict=True))
+        if fault.needs == faults.SYMBOL:
             scene.expect_without(concerned)
         others = [one for subject, one in marked.items() if subject not in {*concerned, *jolted, *scene.resting}]
         hit = [marked[subject] for subject in concerned]
         shaken = [marked[subject] for subject in jolted]
 
-        struck_ns = time.time_ns()
-        seen = Seen()
-        if fault.needs == faults.WORKER:
-            self._strike_worker(fault, target, seen, expectation)
-        else:
-            for strike in fault.strikes:
-                self._strike(strike, target)
-        self._await_notice(fault, target, expectation, hit, seen)
-        self._await_whole(fault, expectation, hit, seen)
-        if fault.until == faults.SPENT and any(not one["hits"] for one in scene.venue.ask("faults")["active"]):
-            result.skipped = "the occasion for it never came"
-        scene.venue.strike("off")
-        self._await_proof(fault, target, expectation, hit, beat, seen)
-        seen.further += scene.findings[first_finding:]
-        if fault.name == "delisted":
-            self._rest_of_delisting(target, result, expectation, struck_ns, seen, hit, shaken, others)
+        encounter = Encounter(scene, self._progress.phase, fault, target, expectation, hit)
+        encounter.run()
+        if encounter.has_disturbed:
+            self._disturbed_s = time.monotonic()
+        result.skipped = encounter.skipped
+        if fault.needs == faults.SYMBOL:
+            self._await_acceptance(encounter, result, shaken, others)
             return result
-        return judge(result, expectation, struck_ns, seen, concerned=hit, jolted=shaken, others=others)
+        struck_ns, seen = encounter.struck_ns, encounter.seen
+        return self._judge(result, expectation, struck_ns, seen, concerned=hit, jolted=shaken, others=others)
+
+    def _join_late(self, result: Result) -> Result:
+        """Have another strategy join."""
+        scene = self.scene
+        present = [
+            subject
+            for subject, ledger in scene.ledgers.items()
+            if subject not in scene.resting and ledger.state == LIVE
+        ]
+        result.where = f"{len(present)} subjects"
+        marked = self._marked(present)
+        struck_ns = time.time_ns()
+        expectation, seen = join(scene, present)
+        return self._judge(result, expectation, struck_ns, seen, concerned=marked)
 
     def _timing(self, fault: Fault, target: Target) -> Timing:
         plan = self.scene.plans[target.worker]
@@ -197,202 +238,33 @@ class Course:
             return [self._ledger(target).subject], []
         return linked, []
 
-    # What is done.
-
-    def _strike(self, strike: Strike, target: Target) -> None:
-        """Give one strike its aim; one of connections goes to each that is concerned."""
-        place = {"product": target.product, "topic": target.topic, "symbol": target.symbol}
-        links = target.links if "connection" in strike.aim else target.links[:1]
-        for link in links:
-            place["connection"] = str(link.number)
-            self.scene.venue.strike(strike.kind, **{name: place[name] for name in strike.aim}, **strike.parameters)
-
-    def _strike_worker(self, fault: Fault, target: Target, seen: Seen, expectation: Expectation) -> None:
-        scene, worker = self.scene, target.worker
-        pid, struck_ns = scene.beats[worker].pid, time.time_ns()
-        patience_s = _patience_s(expectation.told_within_s)
-        if fault.name == "worker-killed":
-            os.kill(pid, signal.SIGKILL)
-            if scene.wait(lambda: scene.strategy.gone_ns.get(worker, 0) >= struck_ns, patience_s):
-                seen.told_ns = scene.strategy.gone_ns[worker]
-        else:
-            os.kill(pid, signal.SIGSTOP)
-            if scene.wait(lambda: time.time_ns() - scene.beat_ns[worker] > BEATS_MISSED_NS, patience_s):
-                seen.told_ns = time.time_ns()
-
-    # What is waited for.
-
-    def _await_notice(
-        self, fault: Fault, target: Target, expectation: Expectation, hit: Sequence[Judged], seen: Seen
+    def _await_acceptance(
+        self, encounter: Encounter, result: Result, shaken: Sequence[Judged], others: Sequence[Judged]
     ) -> None:
-        """Wait until what is promised to be noticed was noticed; then switch off what goes on until then."""
-        scene = self.scene
-        patience_s = _patience_s(expectation.told_within_s)
-        if expectation.told:
-            self._progress.phase(f"waiting to be told: {', '.join(expectation.told)}")
-            scene.wait(lambda: all(_was_told(one, expectation.told) for one in hit), patience_s)
-        elif expectation.ends_connection and not expectation.new_epoch:
-            self._progress.phase("waiting for the connection to be replaced")
-            numbers = {link.number for link in target.links}
-            scene.wait(lambda: numbers.isdisjoint(link.number for link in scene.links()), patience_s)
-        elif not expectation.new_epoch:
-            self._progress.phase("looking for what should not be seen")
-            scene.rest(fault.lasts_s)
-            if fault.until == faults.SPENT:
-                scene.wait_until_quiet(patience_s)
-        if expectation.passed:
-            seen.passed = scene.wait(lambda: all(_has_passed(one, expectation.passed) for one in hit), patience_s)
-        if fault.until == faults.SEEN:
-            scene.venue.strike("off")
-        if fault.name == "delisted":
-            scene.venue.strike("relist", symbol=target.symbol)
-
-    def _await_whole(self, fault: Fault, expectation: Expectation, hit: Sequence[Judged], seen: Seen) -> None:
-        scene = self.scene
-        self._progress.phase("waiting until all is whole")
-        is_whole = scene.is_whole()
-        patience_s = _patience_s(expectation.whole_within_s)
-        if scene.wait(lambda: all(_has_successor(one, expectation) for one in hit) and is_whole(), patience_s):
-            is_told = expectation.told or expectation.new_epoch
-            lives = [one.told[-1].at_ns for one in hit if one.told and fault.name != "delisted"] if is_told else []
-            seen.whole_ns = max(lives, default=time.time_ns())
-        if expectation.told or expectation.ends_connection or fault.needs == faults.BOOK:
-            self._disturbed_s = time.monotonic()
-
-    def _await_proof(
-        self,
-        fault: Fault,
-        target: Target,
-        expectation: Expectation,
-        hit: Sequence[Judged],
-        beat: wire.Heartbeat | None,
-        seen: Seen,
-    ) -> None:
-        """Wait for records and a heartbeat that prove it, then for the truth about them."""
-        scene = self.scene
-        self._progress.phase("comparing with what the venue sent")
-        books = [one.ledger for one in hit if one.ledger.nature is Nature.BOOK and one.ledger.state == LIVE]
-        begun = {book.subject: book.counts.records for book in books}
-        now_ns = time.time_ns()
-        scene.wait(
-            lambda: all(book.counts.records >= begun[book.subject] + PROOF_RECORDS for book in books), PATIENCE_MORE_S
-        )
-        if expectation.told or expectation.new_epoch:
-            # What is lost of events shows when the next one comes.
-            events = {one.ledger: one.ledger.counts.records for one in hit if one.ledger.nature is Nature.EVENT}
-            scene.wait(lambda: all(ledger.counts.records > count for ledger, count in events.items()), NEXT_EVENT_S)
-        if expectation.counter and beat is not None and fault.needs != faults.WORKER:
-            scene.wait(lambda: scene.beat_ns[target.worker] > now_ns, PATIENCE_MORE_S)
-            counters = scene.beats[target.worker]
-            seen.counted = getattr(counters, expectation.counter) > getattr(beat, expectation.counter)
-        for book in books:
-            scene.compare(book)
-        scene.settle()
-
-    # Faults of their own kind.
-
-    def _rest_of_delisting(
-        self,
-        target: Target,
-        result: Result,
-        expectation: Expectation,
-        struck_ns: int,
-        seen: Seen,
-        hit: Sequence[Judged],
-        shaken: Sequence[Judged],
-        others: Sequence[Judged],
-    ) -> None:
-        """Judge those that suffered with it now, and the symbol itself when it is accepted again."""
-        rest = judge(
-            Result(fault="", text=""), Expectation(), struck_ns, seen, concerned=(), jolted=shaken, others=others
-        )
+        """Judge those that suffered with a symbol now, and the symbol itself when it is accepted again."""
+        struck_ns, hit = encounter.struck_ns, encounter.hit
+        rest = Result(fault="", text="")
+        self._judge(rest, Expectation(), struck_ns, encounter.seen, jolted=shaken, others=others)
         result.broken = rest.broken
-        result.note = "listed again at once; that it is accepted again is awaited while other faults go on"
-        self._finish_worker = target.worker
+        result.note = NOT_AWAITED
+        self._finish_worker = encounter.target.worker
 
         def finish() -> None:
             scene = self.scene
             self._progress.phase("waiting until the symbol is accepted again")
             later = Seen()
-            if scene.wait(
-                lambda: all(one.ledger.state == LIVE for one in hit), _patience_s(expectation.whole_within_s)
-            ):
+            waited_s = patience_s(encounter.expectation.whole_within_s)
+            if scene.wait(lambda: all(one.ledger.state == LIVE for one in hit), waited_s):
                 later.whole_ns = max(map(_accepted_ns, hit))
-            scene.rest(2.0)
+            scene.rest(TAIL_S)
             scene.settle()
-            judge(result, expectation, struck_ns, later, concerned=hit)
+            self._judge(result, encounter.expectation, struck_ns, later, concerned=hit)
             scene.expect_again(one.ledger.subject for one in hit)
+            result.note = AWAITED
             self._finish_worker = ""
 
         self._finish = finish
         self._is_finished = lambda: all(one.ledger.state == LIVE for one in hit)
-
-    def _join_late(self, fault: Fault, result: Result) -> Result:
-        """Have another strategy join, and hold what it gets against what the first one has."""
-        del fault
-        scene = self.scene
-        present = {
-            subject: ledger
-            for subject, ledger in scene.ledgers.items()
-            if subject not in scene.resting and ledger.state == LIVE
-        }
-        marked = [Judged(ledger, ledger.mark()) for ledger in present.values()]
-        result.where = f"{len(present)} subjects"
-        joined = {subject: Ledger(subject, ledger.product) for subject, ledger in present.items()}
-        struck_ns = time.time_ns()
-        newcomer = Strategy(
-            {worker: plan.publish for worker, plan in scene.plans.items()}, [wire.prefix(subject) for subject in joined]
-        )
-        seen = Seen(whole_ns=struck_ns)
-        try:
-            waiting = set(joined)
-
-            def has_joined() -> bool:
-                for _, record in newcomer.receive(0.0):
-                    joined[record.subject].take(record)
-                waiting.difference_update(
-                    [subject for subject in waiting if _is_in_step(joined[subject], present[subject])]
-                )
-                return not waiting
-
-            within_s = JOIN_S + len(joined) / TOPICS_A_SECOND
-            if scene.wait(has_joined, _patience_s(within_s)):
-                seen.told_ns = time.time_ns()
-            else:
-                names = ", ".join(sorted(waiting)[:3])
-                seen.further.append(Finding(promises.JOINED, f"{len(waiting)} subjects, as {names}, got none"))
-            books = [ledger for ledger in joined.values() if ledger.nature is Nature.BOOK]
-            scene.wait(
-                lambda: has_joined() and all(book.counts.records >= PROOF_RECORDS for book in books), PATIENCE_MORE_S
-            )
-            for ledger in joined.values():
-                scene.compare(ledger)
-                seen.further += ledger.findings
-        finally:
-            newcomer.close()
-        scene.settle()
-        expectation = Expectation(told_within_s=within_s)
-        return judge(result, expectation, struck_ns, seen, concerned=marked)
-
-
-def _patience_s(promised_s: float) -> float:
-    return PATIENCE * promised_s + PATIENCE_MORE_S
-
-
-def _was_told(one: Judged, states: Iterable[str]) -> bool:
-    said = iter([told.state for told in one.told])
-    return all(state in said for state in states)
-
-
-def _has_passed(one: Judged, what: str) -> bool:
-    before, now = one.mark.counts, one.ledger.counts
-    if what == "snapshot":
-        return now.passed_snapshots > before.passed_snapshots
-    return now.new_fields > before.new_fields
-
-
-def _has_successor(one: Judged, expectation: Expectation) -> bool:
-    return not expectation.new_epoch or one.ledger.epoch > one.mark.epoch
 
 
 def _lives_ns(ledger: Ledger) -> list[int]:
@@ -409,9 +281,3 @@ def _accepted_ns(one: Judged) -> int:
     """Return when a topic was live first after it was rejected."""
     since = next((at for at, told in enumerate(one.told) if told.state == REJECTED), 0)
     return next((told.at_ns for told in one.told[since:] if told.state == LIVE), time.time_ns())
-
-
-def _is_in_step(joined: Ledger, present: Ledger) -> bool:
-    """Say whether a newcomer has the status, and the image where one is due."""
-    has_state = present.nature in (Nature.EVENT, Nature.DELTAS) or not present.counts.records
-    return bool(joined.state) and (joined.in_step or has_state)

@@ -12,21 +12,16 @@ from feedhandler import wire
 from feedhandler.bybit import topics
 from feedhandler.bybit.products import Nature
 from feedhandler.drill import promises
-from feedhandler.drill.messages import TRADES, Unit, digest, fields, trades, units
+from feedhandler.drill.counts import Counts
+from feedhandler.drill.messages import Unit, digest, fields, shown, units
 from feedhandler.drill.plainbook import BookData, BookMessage, PlainBook
 from feedhandler.drill.promises import Finding
+from feedhandler.drill.reckoning import STATEFUL, Arrival, Reckoning, Window
 from feedhandler.drill.truth import Truth
 
-TRANSIT_NS: Final = 1_000_000_000
-"""The venue's time of sending and the feed's of receiving are two readings: a blind time is true within this."""
-WITNESS_LAG_NS: Final = 300_000_000
-"""The witness's copy of a message may be noted this much after the feed's."""
-TAIL_NS: Final = 2_000_000_000
-"""What was sent this long ago and has not come will not come by itself."""
 LONGEST_LIST: Final = 1000
 """Findings kept of one subject: a stream that is broken through and through must not fill the memory."""
 
-_STATEFUL: Final = (Nature.BOOK, Nature.MERGED, Nature.LATEST)
 _KINDS: Final = {
     Nature.BOOK: (wire.SNAPSHOT, wire.DELTA),
     Nature.MERGED: (wire.SNAPSHOT, wire.DELTA),
@@ -36,13 +31,6 @@ _KINDS: Final = {
 }
 _decode_status: Final = msgspec.json.Decoder(wire.Status).decode
 _decode_book: Final = msgspec.json.Decoder(BookMessage).decode
-
-
-class Window(NamedTuple):
-    """A blind time as told, Unix ns; ``to_ns`` is None while it lasts."""
-
-    from_ns: int
-    to_ns: int | None
 
 
 class Told(NamedTuple):
@@ -57,24 +45,6 @@ class Told(NamedTuple):
     """Its blind time was not told before."""
 
 
-class Counts(msgspec.Struct):
-    """What happened to a subject so far."""
-
-    records: int = 0
-    images: int = 0
-    missed: int = 0
-    """Messages of the venue that never came, told or not, though they told something new."""
-    gone: int = 0
-    """Those of them that no snapshot makes good: trades, liquidations."""
-    repeated: int = 0
-    disordered: int = 0
-    passed_snapshots: int = 0
-    """Snapshots that came without a word before them: the venue's own idea."""
-    new_fields: int = 0
-    """Records with a field that the venue never had."""
-    books_compared: int = 0
-
-
 class Mark(NamedTuple):
     """Where a ledger stood at some moment."""
 
@@ -82,21 +52,6 @@ class Mark(NamedTuple):
     findings: int
     counts: Counts
     epoch: int
-
-
-class _Arrival(NamedTuple):
-    unit: Unit
-    digest: bytes
-    turn: int
-    is_snapshot: bool
-    received_ns: int
-    sequence: int
-    payload: bytes
-    """Of records that were rebuilt; ``b""`` of the venue's own bytes."""
-    is_again: bool
-    """The very same bytes came before, with no word of a loss between."""
-    state: dict[str, Any]
-    """Of merged states: the fields as they were before this record."""
 
 
 class Ledger:
@@ -125,14 +80,10 @@ class Ledger:
         self._awaits_snapshot = False
         self._turn = 0
         """Grows with every word to the strategy that something may be missing."""
-        self._windows: list[tuple[int, Window]] = []
-        """Blind times by turn."""
+        self._windows: dict[int, tuple[int, Window]] = {}
+        """Blind times as told last, with their turn; by when they begin."""
         self._seen: set[Unit] = set()
-        self._pending: list[_Arrival] = []
-        self._place: int | None = None
-        """Where in the truth the last record stands."""
-        self._place_turn = 0
-        self._place_sequence = 0
+        self._reckoning = None if truth is None else Reckoning(truth, self.counts, self._windows, self._find)
 
     # What comes.
 
@@ -172,25 +123,26 @@ class Ledger:
 
     def _take_status(self, record: wire.Record) -> None:
         status = _decode_status(record.payload)
-        is_first_word = self.sequence is None  # a repeat may be the first that one hears of an epoch
-        if record.flags & wire.REPEATED and not is_first_word:
-            if record.sequence != self.sequence:
-                self._find(
-                    promises.SEQUENCE, f"a repeated status says #{record.sequence}, the last was #{self.sequence}"
-                )
-            elif status.state != self.state:
+        if record.flags & wire.REPEATED and self.sequence is not None and record.sequence != self.sequence:
+            self._find(promises.SEQUENCE, f"a repeated status says #{record.sequence}, the last was #{self.sequence}")
+            return
+        if record.flags & wire.REPEATED and self.state:
+            if status.state != self.state:
                 self._find(promises.TOLD_FIRST, f"a repeated status says {status.state}, the last was {self.state}")
             return
-        self._number(record)
+        if record.flags & wire.REPEATED:
+            self.sequence = record.sequence  # the first word that one hears of an epoch
+        else:
+            self._number(record)
         window, is_new = self._window(status)
         if is_new or status.state not in (wire.LIVE, wire.SUBSCRIBING):
             self._turned()
         if window is not None:
-            self._windows.append((self._turn, window))
+            self._windows[window.from_ns] = (self._turn, window)
         if status.state == wire.LIVE and not self.since_ns:
             self.since_ns = record.published_ns
         if status.state in (wire.SUBSCRIBING, wire.RESYNCING, wire.DOWN):
-            self._awaits_snapshot = self.nature in _STATEFUL
+            self._awaits_snapshot = self.nature in STATEFUL
             self.in_step, self.book = False, None
         self.state = status.state
         self.told.append(Told(record.published_ns, status.state, status.reason, window, record.epoch, is_new))
@@ -200,14 +152,13 @@ class Ledger:
             return None, False
         to_ns = None if isinstance(status.blind_to_ns, msgspec.UnsetType) else status.blind_to_ns
         window = Window(status.blind_from_ns, to_ns)
-        known = any(window.from_ns == other.from_ns for _, other in self._windows)
-        return window, not known
+        return window, window.from_ns not in self._windows
 
     def _take_image(self, record: wire.Record) -> None:
         self.counts.images += 1
         if self.sequence is not None and record.sequence != self.sequence:
             self._find(promises.IMAGE, f"it says #{record.sequence}, the last record was #{self.sequence}")
-        if self.nature not in _STATEFUL or self.state not in ("", wire.LIVE, wire.STALE):
+        if self.nature not in STATEFUL or self.state not in ("", wire.LIVE, wire.STALE):
             self._find(promises.IMAGE, f"there is one of a topic that is {self.state}, {self.nature.value}")
             return
         self.sequence = record.sequence
@@ -285,9 +236,10 @@ class Ledger:
             if is_again and not isinstance(unit, bytes):
                 self._repeat(unit, record.sequence)
             self._seen.add(unit)
-            if self.truth is not None:
-                self._pending.append(
-                    _Arrival(
+            if self._reckoning is not None:
+                is_same = is_again and isinstance(unit, bytes)
+                self._reckoning.pending.append(
+                    Arrival(
                         unit,
                         fingerprint,
                         self._turn,
@@ -295,95 +247,27 @@ class Ledger:
                         record.received_ns,
                         record.sequence,
                         payload,
-                        is_again and isinstance(unit, bytes),
+                        is_same,
                         before,
                     )
                 )
 
     def _repeat(self, unit: Unit, sequence: int) -> None:
         self.counts.repeated += 1
-        self._find(promises.REPEATED, f"#{sequence} brings {_shown(unit)} again")
+        self._find(promises.REPEATED, f"#{sequence} brings {shown(unit)} again")
 
     # What the venue says.
 
-    def settle(self, known_until_ns: int) -> None:
-        """Compare with the truth, which holds everything the venue sent until ``known_until_ns``."""
-        if self.truth is None:
-            return
-        done = 0
-        for arrival in self._pending:
-            place = self.truth.places.get(arrival.unit)
-            is_genuine = arrival.payload or arrival.digest in self.truth.genuine
-            if (place is None or not is_genuine) and arrival.received_ns > known_until_ns - WITNESS_LAG_NS:
-                break
-            done += 1
-            if arrival.is_again and self.truth.genuine.get(arrival.digest, 0) < 2:
-                self._repeat(arrival.unit, arrival.sequence)
-            if not is_genuine:
-                self._find(promises.INVENTED, f"#{arrival.sequence} was never sent to the feed")
-            elif arrival.payload and (wrong := self._wrong_trades(arrival)):
-                self._find(promises.INVENTED, f"#{arrival.sequence} says of trade {wrong} what the venue did not")
-            if place is not None:
-                self._place_at(place, arrival, self.truth)
-            elif arrival.payload and not arrival.is_snapshot:
-                self._find(promises.INVENTED, f"#{arrival.sequence} brings {_shown(arrival.unit)}, never sent")
-            # Else: the answer to a subscription, which the witness did not get, or a state composed from one line's
-            # records, which is judged by what continues it.
-        del self._pending[:done]
+    def settle(self, known_until_ns: int, now_ns: int | None = None) -> None:
+        """Compare with the truth, which holds everything the venue sent until ``known_until_ns``.
 
-    def _place_at(self, place: int, arrival: _Arrival, truth: Truth) -> None:
-        if self._place is None:
-            # A state begins with its snapshot; events are owed from when they are live.
-            is_state = self.nature in _STATEFUL or not self.since_ns
-            expected = place if is_state else min(place, truth.after(self.since_ns + TRANSIT_NS))
-            self._place_turn = arrival.turn
-        else:
-            expected = self._place + 1
-        if place < expected:
-            if not arrival.is_snapshot:
-                self.counts.disordered += 1
-                self._find(promises.ORDER, f"#{arrival.sequence} brings {_shown(arrival.unit)} too late")
-            return
-        is_made_good = arrival.turn == self._place_turn and self._is_made_good(expected, place, arrival, truth)
-        between = f"#{self._place_sequence} and #{arrival.sequence}"
-        self._miss(expected, place, arrival.turn, between, truth, is_made_good=is_made_good)
-        self._place, self._place_turn, self._place_sequence = place, arrival.turn, arrival.sequence
-
-    def _is_made_good(self, begin: int, end: int, arrival: _Arrival, truth: Truth) -> bool:
-        """Say whether nothing is missing, though messages did not come: the state was as the venue's all the same.
-
-        Another line may go on with a state of which the messages that made it were not seen to be the same.
+        With ``now_ns`` also what should have come by now.
         """
-        if self.nature is Nature.MERGED:
-            return arrival.state == truth.fields_before(end)
-        if self.nature is Nature.LATEST and begin > 0:
-            return all(truth.says(place) == truth.says(begin - 1) for place in range(begin, end))
-        return bool(arrival.payload) and arrival.is_snapshot
-
-    def _miss(self, begin: int, end: int, turn: int, between: str, truth: Truth, *, is_made_good: bool = False) -> None:
-        """Judge that what stands from ``begin`` to ``end`` in the truth did not come before turn ``turn``."""
-        count = end - begin
-        if count <= 0 or is_made_good:
+        if self._reckoning is None:
             return
-        is_event = self.nature not in _STATEFUL
-        self.counts.missed += count
-        self.counts.gone += count if is_event else 0
-        if turn == self._place_turn:
-            self._find(promises.LOST, f"{count} between {between}, the first {_shown(truth.units[begin])}")
-        elif is_event:
-            told = [window for at, window in self._windows if self._place_turn < at <= turn]
-            outside = [at_ns for at_ns in truth.times_ns[begin:end] if not _covered(at_ns, told)]
-            if outside:
-                self._find(promises.BLIND, f"{len(outside)} of {count} between {between} are outside of what was told")
-
-    def check_tail(self, now_ns: int) -> None:
-        """Look for what was sent some time ago and never came, though the topic is live. Call `settle` before."""
-        if self.truth is None or self._pending or self._place is None or self.state != wire.LIVE:
-            return
-        end = self.truth.after(now_ns - TAIL_NS)
-        if end > self._place + 1 and self._place_turn == self._turn:
-            self._miss(self._place + 1, end, self._turn, f"#{self._place_sequence} and now", self.truth)
-            self._place = end - 1
+        self._reckoning.settle(known_until_ns, self.since_ns)
+        if now_ns is not None and self.state == wire.LIVE:
+            self._reckoning.check_tail(now_ns, self._turn, self.told[-1].at_ns, self._fields)
 
     def compare_book(self, venue: BookData) -> None:
         """Hold our book against the venue's own at the same update id."""
@@ -392,16 +276,6 @@ class Ledger:
         self.counts.books_compared += 1
         if difference := self.book.difference(PlainBook(venue)):
             self._find(promises.BOOK, difference)
-
-    def _wrong_trades(self, arrival: _Arrival) -> str:
-        """Return the id of a trade in a rebuilt frame that is not as the venue said it."""
-        if self.truth is None or not self.topic.startswith(TRADES):
-            return ""
-        for trade_id, trade in trades(arrival.payload).items():
-            frame = self.truth.trade_frames.get(trade_id)
-            if frame is not None and not trades(frame)[trade_id].items() <= trade.items():
-                return trade_id
-        return ""
 
     # For the score.
 
@@ -412,16 +286,3 @@ class Ledger:
     def _find(self, promise: str, evidence: str) -> None:
         if len(self.findings) < LONGEST_LIST:
             self.findings.append(Finding(promise, f"{self.subject}: {evidence}"))
-
-
-def _covered(at_ns: int, windows: list[Window]) -> bool:
-    return any(
-        window.from_ns - TRANSIT_NS <= at_ns and (window.to_ns is None or at_ns <= window.to_ns + TRANSIT_NS)
-        for window in windows
-    )
-
-
-def _shown(unit: Unit) -> str:
-    if isinstance(unit, tuple):
-        return f"u {unit[0]}"
-    return f"trade {unit}" if isinstance(unit, str) else f"message {unit.hex()[:8]}"

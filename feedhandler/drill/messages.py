@@ -87,3 +87,10 @@ def fields(payload: bytes) -> dict[str, Any]:
 def says(payload: bytes) -> Any:
     """Return what a message says, whenever it says it."""
     return msgspec.json.decode(payload).get("data")
+
+
+def shown(unit: Unit) -> str:
+    """Return what a person reads of a unit."""
+    if isinstance(unit, tuple):
+        return f"u {unit[0]}"
+    return f"trade {unit}" if isinstance(unit, str) else f"message {unit.hex()[:8]}"

@@ -25,6 +25,9 @@ SAMPLE_S: Final = 0.5
 """How often one book is held against the venue's."""
 START_PATIENCE_S: Final = 30.0
 BEATS_MISSED_NS: Final = 3_000_000_000
+PATIENCE: Final = 2.0
+PATIENCE_MORE_S: Final = 10.0
+"""What is promised within T is waited for 2 T + 10 s: that it comes late is to be seen, too."""
 
 _decode_beat: Final = msgspec.json.Decoder(wire.Heartbeat).decode
 Profile = Counter[tuple[str, frozenset[str]]]
@@ -113,12 +116,13 @@ class Scene:
 
     def start(self) -> None:
         """Start the feed and wait until everything that the venue serves is live; raise `DrillError` where it is not."""
+        self.beats.clear()  # those of an earlier start prove nothing
         self.feed.start()
-        patience_s = START_PATIENCE_S + len(self.ledgers) / 100
-        if not self.wait(lambda: self.feed.exit_code is not None or self._is_settled(), patience_s):
+        waited_s = START_PATIENCE_S + len(self.ledgers) / 100
+        if not self.wait(lambda: self.feed.exit_code is not None or self._is_settled(), waited_s):
             waiting = [subject for subject, ledger in self.ledgers.items() if ledger.state != wire.LIVE]
             raise DrillError(
-                f"not live within {patience_s:.0f} s: {', '.join(waiting[:5])}{' …' if len(waiting) > 5 else ''}\n"
+                f"not live within {waited_s:.0f} s: {', '.join(waiting[:5])}{' …' if len(waiting) > 5 else ''}\n"
                 f"{self.feed.last_words()}"
             )
         if self.feed.exit_code is not None:
@@ -178,9 +182,7 @@ class Scene:
         self.rest(2 * LOOK_S)
         known_ns = self.venue.known_until_ns
         for subject, ledger in self.ledgers.items():
-            ledger.settle(known_ns)
-            if subject not in self.resting:
-                ledger.check_tail(now_ns)
+            ledger.settle(known_ns, None if subject in self.resting else now_ns)
 
     def _sample(self) -> None:
         """Hold the next of all books against the venue's own."""
@@ -196,6 +198,11 @@ class Scene:
         venue = self.venue.book(ledger.product, ledger.topic, ledger.book.update_id)
         if venue is not None:
             ledger.compare_book(venue)
+
+
+def patience_s(promised_s: float) -> float:
+    """Return how long to wait for what is promised within ``promised_s``."""
+    return PATIENCE * promised_s + PATIENCE_MORE_S
 
 
 def _seldom(condition: Callable[[], bool]) -> Callable[[], bool]:

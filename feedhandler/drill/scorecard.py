@@ -25,7 +25,7 @@ def plain(text: str, _meaning: str) -> str:
 
 def verdict(result: Result) -> str:
     """Return the verdict in one word."""
-    return SKIPPED if result.skipped else KEPT if result.is_kept else BROKEN
+    return BROKEN if not result.is_kept else SKIPPED if result.skipped else KEPT
 
 
 def seconds(value_s: float | None) -> str:
@@ -50,7 +50,7 @@ def table(results: Sequence[Result], style: Style = plain) -> str:
 
 
 def _row(result: Result) -> tuple[str, ...]:
-    if result.skipped:
+    if verdict(result) == SKIPPED:
         return (result.fault, result.where, "", "", "", "", "", SKIPPED)
     lost = f"{result.missed}, {result.gone} for good" if result.gone else str(result.missed)
     return (
@@ -75,7 +75,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def summary(results: Sequence[Result], took_s: float) -> str:
     """Say in one line what came of it."""
-    drilled = [result for result in results if not result.skipped]
+    drilled = [result for result in results if verdict(result) != SKIPPED]
     broken = sum(not result.is_kept for result in drilled)
     skipped = len(results) - len(drilled)
     left_out = f", {skipped} skipped" if skipped else ""

@@ -75,6 +75,7 @@ class Venue:
     ) -> None:
         """Start it. ``wanted`` are the topics to bear witness of, by product."""
         self._records = directory / "sent"
+        self._log = directory / "sim.log"
         self._transcripts: dict[str, _Transcript] = {}
         self.truths: dict[tuple[str, str], Truth] = {}
         listed = directory / "symbols.txt"
@@ -100,9 +101,15 @@ class Venue:
         command = [sys.executable, "-m", "feedhandler.sim", "--port", "0", "--truth"]
         command += ["--record", str(self._records), "--symbols", str(listed)]
         command += ["--seed", str(seed), "--rate", str(rate), "--parent-pid", str(os.getpid())]
-        return subprocess.Popen(  # noqa: S603 - our own module, by the running interpreter
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
-        )
+        with self._log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own module, by the running interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                start_new_session=True,
+            )
 
     def _read_port(self) -> int:
         stdout = self._process.stdout
@@ -111,7 +118,7 @@ class Venue:
         said = stdout.readline().decode() if ready else ""
         port = said.partition("ws://127.0.0.1:")[2].partition("/")[0]
         if not port.isdecimal():
-            raise DrillError(f"the simulated Bybit did not start: {said or 'it said nothing'}")
+            raise DrillError(f"the simulated Bybit did not start: {said or self._log.read_text() or 'it said nothing'}")
         return int(port)
 
     def _bear_witness(self, wanted: dict[str, list[str]]) -> None:

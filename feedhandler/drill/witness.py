@@ -1,6 +1,5 @@
 """A connection of our own to the simulated Bybit. What it receives stands in the simulator's transcript: it only listens."""
 
-import contextlib
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -53,7 +52,11 @@ class Witness:
     def _send(self, payload: bytes) -> None:
         size = len(payload)
         length = bytes((_MASKED | size,)) if size < 126 else bytes((_MASKED | 126,)) + size.to_bytes(2, "big")
-        self._socket.sendall(bytes((_TEXT,)) + length + _NO_MASK + payload)
+        self._socket.settimeout(_PATIENCE_S)
+        try:
+            self._socket.sendall(bytes((_TEXT,)) + length + _NO_MASK + payload)
+        except OSError as error:
+            raise WitnessError(f"the drill's own connection to the simulated Bybit was lost: {error}") from None
 
     def ping(self) -> None:
         """Send a ping; its answer shows in the transcript."""
@@ -61,11 +64,15 @@ class Witness:
 
     def drain(self) -> None:
         """Read what has come, and throw it away."""
-        with contextlib.suppress(BlockingIOError):
-            while received := self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT):
-                if len(received) < _READ_BYTES:
-                    return
-            raise WitnessError("the simulated Bybit closed the drill's own connection")
+        self._socket.settimeout(0)
+        try:
+            while self._socket.recv(_READ_BYTES):
+                pass
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise WitnessError(f"the drill's own connection to the simulated Bybit was lost: {error}") from None
+        raise WitnessError("the simulated Bybit closed the drill's own connection")
 
     def close(self) -> None:
         """Hang up."""

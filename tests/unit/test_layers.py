@@ -92,9 +92,12 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.client*": Layer(SHARED, ("msgspec", "zmq")),
     # The drill: judges that are pure, and a feed, a venue and a strategy of its own that they judge. It knows no more of
     # the feed than a strategy does: nothing of worker, client or simulator.
-    "feedhandler.drill.course": Layer(("feedhandler.bybit", "feedhandler.wire")),
+    "feedhandler.drill.course": Layer(("feedhandler.wire",)),
+    "feedhandler.drill.encounter": Layer(("feedhandler.bybit", "feedhandler.wire")),
+    "feedhandler.drill.newcomer": Layer(("feedhandler.bybit", "feedhandler.wire")),
     "feedhandler.drill.process": Layer(("feedhandler.config",)),
     "feedhandler.drill.scene": Layer(("feedhandler.bybit", "feedhandler.config.model", "feedhandler.wire")),
+    "feedhandler.drill.stage": Layer(("feedhandler.config",)),
     "feedhandler.drill.strategy": Layer(("feedhandler.wire",), ("zmq",)),
     "feedhandler.drill.venue": Layer(("feedhandler.bybit", "feedhandler.errors")),
     "feedhandler.drill.witness": Layer(("feedhandler.bybit", "feedhandler.errors"), ()),
