@@ -213,8 +213,7 @@ def unsaid(seen: Iterable[Seen]) -> list[str]:
     """Return every jump of a subject's sequence that no status before it speaks of, and everything that came twice.
 
     Within an epoch each record is the last plus one, plus those that a status says were lost. A state that is not whole
-    goes on with an image, whatever came before that. A new epoch of a state begins with a status or an image; an event
-    may be quicker than the answer to a subscription.
+    goes on with an image, whatever came before that. No new epoch begins with a delta.
     """
     last: dict[str, tuple[int, int]] = {}
     whole: set[str] = set()
@@ -235,7 +234,7 @@ def unsaid(seen: Iterable[Seen]) -> list[str]:
         old_news = record.is_image or record.is_repeated
         if record.epoch > epoch:
             whole.discard(subject)
-            carries_on = record.kind in (wire.STATUS, wire.UPDATE) or record.is_image
+            carries_on = record.kind != wire.DELTA
         elif old_news and keeps_state(record.topic) and subject not in whole:
             carries_on = record.epoch == epoch and record.sequence >= sequence
         else:
