@@ -8,8 +8,6 @@ before record n + 1, but nothing here relies on that: records may be lost, repea
 from collections import deque
 from typing import Final, Protocol
 
-import msgspec
-
 from feedhandler import wire
 from feedhandler.bybit import topics
 from feedhandler.bybit.products import PRODUCTS, Nature
@@ -269,7 +267,7 @@ class Track:
         self._latest = record
         # Of an epoch the first is news, even where the state is the same: it may tell of a hole.
         self._undelivered = is_first or not repeated or status.state != self.state
-        if status.state == LIVE:
+        if status.state == LIVE or not self.last_ns:
             self.last_ns = record.published_ns
 
     # Steps.
@@ -437,8 +435,10 @@ class Track:
         if self.keeps_state or not self._left_ns or status is None or status.state != LIVE:
             return
         left_ns, self._left_ns = self._left_ns, 0
-        # The hole that a worker knows ends when it is live; of one that we heard only later, we missed more.
-        if latest.is_repeated or status.blind_from_ns is msgspec.UNSET:
+        # The hole that a worker knows may begin later than ours (there was a worker in between), and it ends when that is
+        # live: of a worker that we hear only later, we missed more.
+        known = isinstance(status.blind_from_ns, int) and status.blind_from_ns <= left_ns
+        if latest.is_repeated or not known:
             self._tell(
                 LIVE,
                 "another epoch began: what happened in between was not seen",

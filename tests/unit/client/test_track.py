@@ -375,6 +375,28 @@ def test_hole_that_the_worker_knows_ends_too_early_for_who_hears_of_it_late(trad
     assert (told.blind_from_ns, told.blind_to_ns) == (event(11).published_ns, answer.published_ns)
 
 
+def test_hole_that_the_worker_knows_may_begin_too_late(trades: Followed) -> None:
+    """Two workers later: the last one knows of the hole before it, not of the one before that."""
+    trades.take(event(11))
+    seen_ns = event(11).published_ns
+    assert trades.take(status(TRADES, 2, epoch=3, blind_from_ns=seen_ns + 5, blind_to_ns=seen_ns + 9)) == [
+        ("status", 2, "live"),
+        ("said here", 2, "live", None),
+    ]
+    assert trades.last is not None
+    assert trades.last.blind_from_ns == seen_ns
+
+
+def test_hole_begins_with_the_first_word_where_nothing_was_ever_live() -> None:
+    """An epoch that was only beginning when it was last heard of may have been live since."""
+    followed = Followed(TRADES)
+    begun = status(TRADES, 1, wire.SUBSCRIBING)
+    followed.take(begun)
+    followed.take(status(TRADES, 5, epoch=2, repeated=True))
+    assert followed.last is not None
+    assert followed.last.blind_from_ns == begun.published_ns
+
+
 def test_hole_spans_epochs_that_never_were_live(trades: Followed) -> None:
     """The hole begins with the last epoch that delivered anything."""
     trades.take(event(11), status(TRADES, 1, wire.DOWN, epoch=2), status(TRADES, 1, epoch=3))
