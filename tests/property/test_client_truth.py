@@ -39,17 +39,23 @@ class Worker:
         self.bids: dict[str, str] = {}
         self.update_id = 0
         self.state = wire.SUBSCRIBING
-        self.truth: dict[tuple[int, int], Levels] = {}
+        self.whole = False
+        """Its book is the venue's: it has had its snapshot since it was last not live."""
+        self.truth: dict[tuple[int, int], Levels | None] = {}
+        """None where no book is right."""
+        self.statuses: set[tuple[int, int]] = set()
+        """Epochs and numbers of statuses; all others are data."""
 
     def _sent(self, made: Record) -> Record:
-        self.truth[self.epoch, self.sequence] = sorted(
-            ((float(price), float(size)) for price, size in self.bids.items()), reverse=True
-        )
+        levels = sorted(((float(price), float(size)) for price, size in self.bids.items()), reverse=True)
+        self.truth[self.epoch, self.sequence] = levels if self.whole else None
         return made
 
     def status(self, state: str) -> Record:
         self.state = state
+        self.whole = self.whole and state in (wire.LIVE, wire.STALE)
         self.sequence += 1
+        self.statuses.add((self.epoch, self.sequence))
         return self._sent(status(BOOK, self.sequence, state, epoch=self.epoch))
 
     def _payload(self, kind: str, bids: dict[str, str]) -> bytes:
@@ -60,6 +66,7 @@ class Worker:
         self.bids = {str(self.chance.randrange(90, 99)): str(self.chance.randrange(1, 9)) for _ in range(3)}
         self.update_id += 1
         self.sequence += 1
+        self.whole = True
         payload = self._payload("snapshot", self.bids)
         return self._sent(record(BOOK, self.sequence, wire.SNAPSHOT, epoch=self.epoch, payload=payload))
 
@@ -88,7 +95,8 @@ class Worker:
         for _ in range(length):
             dice = self.chance.random()
             if dice < 0.03:
-                self.epoch += 1
+                # Each process issues its own, and a strategy need not hear of every one.
+                self.epoch += self.chance.choice((1, 1, 2))
                 self.sequence = 0
                 yield self.status(wire.SUBSCRIBING)
             elif dice < 0.10:
@@ -126,6 +134,50 @@ def assert_right_or_not_live(book: BookView, track: Track, worker: Worker, seed:
         assert book.bids() == worker.truth[track.epoch, track.sequence], f"wrong and live: {seed=}"
 
 
+class Stream:
+    """What the strategy is handed: checked record by record."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.epoch = 0
+        self.sequence = 0
+        """Of the last data."""
+        self.lost = 0
+
+    def take(self, outbox: deque[Record], seed: int) -> None:
+        """Deltas continue exactly what was handed out before; nothing goes back, nothing comes twice."""
+        while outbox:
+            one = outbox.popleft()
+            if one.local:
+                told = said(one)
+                self.lost += told[3] if len(told) == 4 else 0
+                continue
+            assert one.epoch >= self.epoch, f"back to an old epoch: {seed=}"
+            if one.epoch > self.epoch:
+                assert one.kind != wire.DELTA, f"an epoch begins with a delta: {seed=}"
+                self.epoch, self.sequence = one.epoch, 0
+            if one.kind == wire.DELTA:
+                between = range(self.sequence + 1, one.sequence)
+                assert one.sequence > self.sequence, f"twice: {seed=}"
+                assert all((one.epoch, number) in self.worker.statuses for number in between), f"not the next: {seed=}"
+            elif one.kind == wire.SNAPSHOT:
+                assert one.sequence >= self.sequence + (not one.flags & wire.IMAGE), f"old: {seed=}"
+            if one.kind != wire.STATUS:
+                self.sequence = one.sequence
+
+
+def take(track: Track, one: Record) -> None:
+    """Give a track a record as `Truth.on_message` does, the short way where that is open."""
+    if track.next_sequence == one.sequence and track.epoch == one.epoch and not one.flags and one.kind < wire.STATUS:
+        track.sequence, track.next_sequence = one.sequence, one.sequence + 1
+        track.last_ns = one.published_ns
+        if track.view is not None:
+            track.view.take(one)
+        track._outbox.append(one)
+    else:
+        track.on_record(one, NOW_NS)
+
+
 @pytest.mark.parametrize("block", range(ROUNDS))
 def test_book_is_right_or_not_live(block: int) -> None:
     """Through loss, repetition, delay, restarts and images at any time, and live again after one answer in order."""
@@ -133,18 +185,19 @@ def test_book_is_right_or_not_live(block: int) -> None:
     for seed in range(block * CASES, (block + 1) * CASES):
         chance = random.Random(seed)
         worker = Worker(chance)
-        track = Track(BOOK, deque(), Counters())
+        outbox: deque[Record] = deque()
+        track = Track(BOOK, outbox, Counters())
+        stream = Stream(worker)
         book = book_view(BOOK, "linear", float, strict=False)
         if seed % 2:
             track.attach(book)
-        for one in mangled(worker.life(25), chance, loss=0.08):
-            if track.next_sequence == one.sequence and track.epoch == one.epoch and not one.flags and one.kind < 4:
-                # The short way, as Truth.on_message goes it.
-                track.sequence, track.next_sequence = one.sequence, one.sequence + 1
-                if track.view is not None:
-                    track.view.take(one)
-            else:
-                track.on_record(one, NOW_NS)
+        arriving = mangled(worker.life(25), chance, loss=0.08)
+        # Some join late, at any moment.
+        for one in arriving[chance.choice((0, chance.randrange(20))) :]:
+            epoch = track.epoch
+            take(track, one)
+            assert track.epoch == max(epoch, one.epoch), f"the highest epoch counts: {seed=}"
+            stream.take(outbox, seed)
             if track.view is None and chance.random() < 0.2:
                 track.attach(book)
             if track.view is not None:
@@ -153,10 +206,134 @@ def test_book_is_right_or_not_live(block: int) -> None:
         if track.view is None:
             track.attach(book)
         for one in [worker.status(wire.LIVE), worker.snapshot(), *worker.answer(), worker.delta()]:
-            track.on_record(one, NOW_NS)
+            take(track, one)
+        stream.take(outbox, seed)
         assert book.is_live, f"not live after a snapshot: {seed=}"
         assert_right_or_not_live(book, track, worker, seed)
     assert lived > 3 * CASES, "the cases are not all trivial"
+
+
+def test_nothing_is_said_where_nothing_happens() -> None:
+    """Whoever joins at any moment and gets everything from there on is told of no loss, in whatever epochs."""
+    for seed in range(CASES):
+        chance = random.Random(seed)
+        worker = Worker(chance)
+        outbox: deque[Record] = deque()
+        counters = Counters()
+        track = Track(BOOK, outbox, counters)
+        stream = Stream(worker)
+        before = chance.randrange(20)
+        for number, one in enumerate(worker.life(40)):
+            if number < before:
+                continue
+            if number == before:
+                for answer in worker.answer():
+                    take(track, answer)
+            else:
+                take(track, one)
+            stream.take(outbox, seed)
+            assert track.state == worker.state or (worker.state == wire.LIVE and not worker.whole), seed
+        assert (counters.lost, counters.gaps, counters.duplicates, stream.lost) == (0, 0, 0, 0), seed
+
+
+class Events:
+    """Trades of a worker that is restarted now and then, with the time at which each was published."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.now_ns = START_NS
+        self.epoch = 0
+        self.sequence = 0
+        self.status = status(TRADES, 0, wire.SUBSCRIBING)
+        self.published: dict[tuple[int, int], int] = {}
+        """Events by epoch and number: when."""
+
+    def _at(self, made: Record) -> Record:
+        self.now_ns += self.chance.randrange(1, 1000)
+        made.received_ns = made.published_ns = self.now_ns
+        return made
+
+    def _status(self, state: str, **hole: Any) -> Record:
+        self.sequence += 1
+        self.status = status(TRADES, self.sequence, state, epoch=self.epoch, **hole)
+        return self._at(self.status)
+
+    def _live(self, blind_from_ns: int) -> Record:
+        """A worker may know from when to when it was blind, or not."""
+        hole = {"blind_from_ns": blind_from_ns, "blind_to_ns": self.now_ns, "lost": None, "recoverable": False}
+        return self._status(wire.LIVE, **(hole if self.chance.random() < 0.5 else {}), since_ns=self.now_ns)
+
+    def answer(self) -> Record:
+        """The present status, repeated for a newcomer or the quiet."""
+        repeated = msgspec.structs.replace(self.status, flags=wire.REPEATED, sequence=self.sequence)
+        return self._at(repeated)
+
+    def life(self, length: int) -> Iterator[Record]:
+        """Everything that is published; an outage of the venue's costs events that nobody ever had."""
+        for _ in range(length):
+            dice = self.chance.random()
+            if self.epoch == 0 or dice < 0.04:
+                self.epoch += self.chance.choice((1, 1, 2))
+                self.sequence = 0
+                # A supervisor knows when the last worker was last heard, not when it published last.
+                since_ns = self.now_ns - self.chance.randrange(2000)
+                yield self._status(wire.SUBSCRIBING)
+                yield self._live(since_ns)
+            elif dice < 0.08:
+                yield self._status(wire.DOWN)
+                yield self._live(self.now_ns)
+            else:
+                self.sequence += 1
+                made = self._at(record(TRADES, self.sequence, wire.UPDATE, epoch=self.epoch))
+                self.published[self.epoch, self.sequence] = self.now_ns
+                yield made
+
+
+def test_events_are_delivered_or_spoken_of_across_epochs() -> None:
+    """Away for a while, deaf to single records, the worker replaced: every event is had once, counted, or in a hole told."""
+    spoken_of = 0
+    for seed in range(2 * CASES):
+        chance = random.Random(seed)
+        events = Events(chance)
+        outbox: deque[Record] = deque()
+        track = Track(TRADES, outbox, Counters())
+        away = 0
+        begun_ns = 0
+        for one in events.life(60):
+            if away:
+                away -= 1
+                if not away:
+                    take(track, events.answer())  # to the subscription that was told again
+            elif begun_ns and chance.random() < 0.05:
+                away = chance.randrange(1, 12)
+                if chance.random() < 0.7:
+                    track.impose(wire.DOWN, "connection lost", NOW_NS)  # else it was too busy to notice
+            elif chance.random() > 0.03 or not begun_ns:
+                take(track, one)
+                if chance.random() < 0.05:
+                    take(track, one)
+            begun_ns = begun_ns or events.now_ns
+        take(track, events.answer())
+        counted: set[tuple[int, int]] = set()
+        holes: list[tuple[int, int]] = []
+        had: list[tuple[int, int]] = []
+        for one in outbox:
+            if one.kind == wire.UPDATE:
+                had.append((one.epoch, one.sequence))
+                continue
+            told = one.decode()
+            if isinstance(told.lost, int):
+                counted |= {(one.epoch, one.sequence - back) for back in range(told.lost)}
+            elif told.blind_from_ns is not msgspec.UNSET:
+                holes.append((told.blind_from_ns, told.blind_to_ns))
+        assert had == sorted(set(had)), f"twice, or out of order: {seed=}"
+        for event, at_ns in events.published.items():
+            if event not in had and at_ns > begun_ns:
+                spoken_of += 1
+                assert event in counted or any(begin <= at_ns <= end for begin, end in holes), (
+                    f"unsaid: {event} {seed=}"
+                )
+    assert spoken_of > CASES, "the cases are not all trivial"
 
 
 @pytest.mark.parametrize("block", range(4))
@@ -177,6 +354,55 @@ def test_events_are_delivered_or_said_to_be_lost(block: int) -> None:
         lost = [told[3] for one in outbox if len(told := said(one)) == 4]
         assert delivered == sorted(set(delivered)), seed
         assert len(delivered) + sum(lost) == 38, f"unsaid: {seed=}"
+
+
+def test_what_a_sleeper_misses_is_counted_to_the_record() -> None:
+    """Backlogs of any age, with records dropped from them: each event is handed out, and not too old, or counted once."""
+    discarded = dropped = 0
+    for seed in range(CASES // 2):
+        chance = random.Random(seed)
+        truth = Truth("here", max_age_s=1.0)
+        now_s, sequence = 100.0, 1
+        truth.advance(START_NS + int(now_s * 1e9), now_s)
+        truth.set_addresses(["ipc:///worker"])
+        truth.subscribe(TRADES)
+        link = truth.links["ipc:///worker"]
+        handed: list[Record] = []
+        for step in range(60):
+            slept_s = chance.choice((0.01, 0.2, 0.9, 1.5, 4.0))
+            times_s = sorted(now_s + chance.random() * slept_s for _ in range(chance.randrange(8) if step else 0))
+            now_s += slept_s
+            waiting = []
+            for time_s in times_s:
+                sequence += 1
+                published_ns = START_NS + int(time_s * 1e9)
+                waiting.append(record(TRADES, sequence, wire.UPDATE, published_ns=published_ns))
+            if chance.random() < 0.2:
+                cut = chance.randrange(8)
+                dropped += len(waiting[cut : cut + 3])
+                del waiting[cut : cut + 3]
+            truth.advance(START_NS + int(now_s * 1e9), now_s)
+            asked = any(isinstance(action, Subscribe) for action in truth.actions)
+            truth.actions.clear()
+            if asked or step in (0, 59):
+                answer = status(TRADES, sequence, repeated=True)
+                answer.published_ns = START_NS + int(now_s * 1e9)
+                waiting.append(answer)
+            for one in waiting:
+                direct = truth.on_message(link, message(one))
+                handed += [*truth.outbox] + ([direct] if direct is not None else [])
+                assert all(START_NS + now_s * 1e9 - other.published_ns < 1.01e9 for other in truth.outbox), seed
+                truth.outbox.clear()
+            truth.on_heard(link)
+            truth.on_drained(link)
+            handed += truth.outbox
+            truth.outbox.clear()
+        had = [one.sequence for one in handed if one.kind == wire.UPDATE]
+        assert had == sorted(set(had)), seed
+        told = sum(said(one)[3] for one in handed if len(said(one)) == 4)
+        assert len(had) + told == sequence - 1, f"not counted: {seed=}"
+        discarded += truth.counters.discarded
+    assert min(discarded, dropped) > CASES, "the cases are not all trivial"
 
 
 @pytest.mark.parametrize("block", range(4))
