@@ -206,7 +206,8 @@ class Course:
         return self.scene.ledgers[f"{self.scene.plans[target.worker].endpoint}.{target.topic}"]
 
     def _learn_rhythm(self, ledger: Ledger) -> None:
-        self.scene.wait(lambda: time.time_ns() - _first_live_ns(ledger) > RHYTHM_S * 1e9, 2 * STALE_S)
+        """Let it flow for as long as its worker needs to know its rhythm."""
+        self.scene.wait(lambda: time.time_ns() - max(_lives_ns(ledger), default=0) > RHYTHM_S * 1e9, 2 * STALE_S)
 
     def _concerned(self, fault: Fault, target: Target) -> tuple[list[str], list[str]]:
         """Return the subjects that the fault hits, and those that suffer with them."""

@@ -71,8 +71,8 @@ class Ledger:
         self.epoch = 0
         self.sequence: int | None = None
         self.book: PlainBook | None = None
-        self.since_ns = 0
-        """When it was live first."""
+        self.since: tuple[int, int] | None = None
+        """When it was live first (Unix ns), and in which turn."""
         self.in_step = False
         """Its deltas can be applied."""
         self._fields: dict[str, Any] = {}
@@ -139,8 +139,8 @@ class Ledger:
             self._turned()
         if window is not None:
             self._windows[window.from_ns] = (self._turn, window)
-        if status.state == wire.LIVE and not self.since_ns:
-            self.since_ns = record.published_ns
+        if status.state == wire.LIVE and self.since is None:
+            self.since = (record.published_ns, self._turn)
         if status.state in (wire.SUBSCRIBING, wire.RESYNCING, wire.DOWN):
             self._awaits_snapshot = self.nature in STATEFUL
             self.in_step, self.book = False, None
@@ -265,9 +265,9 @@ class Ledger:
         """
         if self._reckoning is None:
             return
-        self._reckoning.settle(known_until_ns, self.since_ns)
-        if now_ns is not None and self.state == wire.LIVE:
-            self._reckoning.check_tail(now_ns, self._turn, self.told[-1].at_ns, self._fields)
+        self._reckoning.settle(known_until_ns, self.since)
+        if now_ns is not None and self.state == wire.LIVE and self.since is not None:
+            self._reckoning.check_tail(now_ns, self.since, self._turn, self.told[-1].at_ns, self._fields)
 
     def compare_book(self, venue: BookData) -> None:
         """Hold our book against the venue's own at the same update id."""

@@ -77,8 +77,11 @@ class Reckoning:
         self._is_rebuilt = False
         """The record before was a state composed from one line's records."""
 
-    def settle(self, known_until_ns: int, since_ns: int) -> None:
-        """Compare with everything the venue sent until ``known_until_ns``; live since ``since_ns``, 0 = not yet."""
+    def settle(self, known_until_ns: int, since: tuple[int, int] | None) -> None:
+        """Compare with everything the venue sent until ``known_until_ns``.
+
+        ``since`` is when the topic was live first, and in which turn; None = not yet.
+        """
         truth, done = self._truth, 0
         for arrival in self.pending:
             place = truth.places.get(arrival.unit)
@@ -94,7 +97,7 @@ class Reckoning:
             elif arrival.payload and (wrong := self._wrong_trade(arrival)):
                 self._find(promises.INVENTED, f"#{arrival.sequence} says of trade {wrong} what the venue did not")
             if place is not None:
-                self._place_at(place, arrival, since_ns)
+                self._place_at(place, arrival, since)
                 self._is_rebuilt = False
             elif arrival.is_snapshot:
                 # The answer to a subscription, which the witness did not get; or a state composed from the records of
@@ -104,12 +107,13 @@ class Reckoning:
                 self._find(promises.INVENTED, f"#{arrival.sequence} brings {shown(arrival.unit)}, never sent")
         del self.pending[:done]
 
-    def _place_at(self, place: int, arrival: Arrival, since_ns: int) -> None:
+    def _place_at(self, place: int, arrival: Arrival, since: tuple[int, int] | None) -> None:
         if self._place is None:
             # A state begins with its snapshot; events are owed from when they are live.
-            is_owed = self._truth.nature not in STATEFUL and since_ns
-            expected = min(place, self._truth.after(since_ns + TRANSIT_NS)) if is_owed else place
-            self._place_turn = arrival.turn
+            expected, self._place_turn = place, arrival.turn
+            if self._truth.nature not in STATEFUL and since is not None:
+                since_ns, self._place_turn = since
+                expected = min(place, self._truth.after(since_ns + TRANSIT_NS))
         else:
             expected = self._place + 1
         if place < expected:
@@ -156,14 +160,18 @@ class Reckoning:
             if outside:
                 self._find(promises.BLIND, f"{len(outside)} of {count} between {between} are outside of what was told")
 
-    def check_tail(self, now_ns: int, turn: int, live_ns: int, state: dict[str, Any]) -> None:
+    def check_tail(self, now_ns: int, since: tuple[int, int], turn: int, live_ns: int, state: dict[str, Any]) -> None:
         """Look for what was sent some time ago and never came, of a topic that is live; call `settle` before.
 
-        ``live_ns`` is when it was told to be live last, ``state`` the fields of a merged one as they are.
+        ``since`` is when it was live first, and in which turn, ``live_ns`` when it was told to be live last, ``state``
+        the fields of a merged one as they are.
         """
-        if self.pending or self._place is None:
+        if self.pending:
             return
-        begin = self._place + 1
+        if self._place is None:
+            begin, self._place_turn = self._truth.after(since[0] + TRANSIT_NS), since[1]
+        else:
+            begin = self._place + 1
         if self._place_turn == turn:
             end, between = self._truth.after(now_ns - TAIL_NS), f"#{self._place_sequence} and now"
         else:

@@ -161,12 +161,15 @@ def test_a_kind_that_the_topic_does_not_have_is_found(topic: str, product: str, 
 
 def test_when_a_topic_was_live_first_is_remembered() -> None:
     """Events are owed from then on."""
-    stream = live(TRADES)
+    stream = Stream(TRADES)
+    stream.status(wire.SUBSCRIBING)
+    stream.later()
+    stream.status(wire.LIVE)
     first_ns = stream.now_ns
     stream.later()
     stream.status(wire.DOWN)
     stream.status(wire.LIVE)
-    assert stream.ledger.since_ns == first_ns
+    assert stream.ledger.since == (first_ns, 0)
 
 
 def test_a_hole_is_new_once() -> None:
@@ -209,11 +212,15 @@ def test_a_snapshot_out_of_turn_is_counted_as_passed_on(stream: Stream) -> None:
     stream.send(book(2, seq=100))
     assert stream.broken == []
     assert stream.ledger.counts.passed_snapshots == 1
+    stream.status(wire.RESYNCING)
+    stream.status(wire.LIVE)
+    stream.send(book(3, "snapshot", seq=101), kind=wire.SNAPSHOT)
+    assert stream.ledger.counts.passed_snapshots == 1
 
 
 def test_fields_that_the_venue_never_had_are_counted(stream: Stream) -> None:
     """They pass through."""
-    stream.send(book(2).replace(b'"s"', b'"newField":{},"s"'))
+    stream.send(book(2).replace(b'"s"', b'"newField":{},"s"'), book(3))
     assert (stream.broken, stream.ledger.counts.new_fields) == ([], 1)
 
 
@@ -269,11 +276,17 @@ def test_a_topic_without_book_is_not_compared() -> None:
 )
 def test_an_image_must_be_what_one_in_step_has(topic: str, first: bytes, good: bytes, bad: bytes) -> None:
     """Book, merged fields, last record."""
-    stream = live(topic, first)
-    stream.image(good)
-    assert stream.broken == []
-    stream.image(bad)
-    assert stream.broken == [promises.IMAGE]
+    for image, found in ((good, []), (bad, [promises.IMAGE])):
+        stream = live(topic, first)
+        stream.image(image)
+        assert stream.broken == found
+
+
+def test_an_image_names_the_fields_that_are_wrong() -> None:
+    """And not the others."""
+    stream = live(TICKERS, ticker("snapshot", a="1", b="1"))
+    stream.image(ticker("snapshot", a="1", b="2", c="3"))
+    assert stream.ledger.findings[0].evidence == "linear.tickers.BTCUSDT: wrong are b, c"
 
 
 def test_an_image_must_carry_the_last_number(stream: Stream) -> None:

@@ -72,6 +72,30 @@ def test_a_loss_that_was_told_is_counted_only(state: str) -> None:
     assert (stream.ledger.counts.missed, stream.ledger.counts.gone) == (2, 0)
 
 
+def test_a_snapshot_out_of_turn_is_no_word_of_a_loss() -> None:
+    """It makes the book good, but what was before it went untold."""
+    stream = live(BOOK, book(1, "snapshot"))
+    stream.lose(book(2))
+    stream.send(book(3, "snapshot"), kind=wire.SNAPSHOT)
+    stream.settle()
+    assert stream.broken == [promises.LOST]
+
+
+def test_an_older_window_does_not_cover_a_later_loss() -> None:
+    """Each loss is told by itself."""
+    stream = live(TRADES)
+    from_ns = stream.now_ns
+    stream.later(9)
+    fall(stream, blind_from_ns=from_ns, blind_to_ns=stream.now_ns + 9 * S)
+    stream.send(trade("a"), kind=wire.UPDATE)
+    stream.lose(trade("b"))
+    stream.status(wire.DOWN)
+    stream.status(wire.LIVE)
+    stream.send(trade("c"), kind=wire.UPDATE)
+    stream.settle()
+    assert stream.broken == [promises.BLIND]
+
+
 def test_a_loss_that_is_told_too_late_is_found() -> None:
     """After the first record that follows it nobody can repair it any more."""
     stream = live(TRADES)
@@ -140,7 +164,7 @@ def test_events_are_owed_from_when_they_are_live() -> None:
     """Not before; but the first ones as well."""
     stream = Stream(TRADES)
     stream.truth.publish(trade("early"), stream.now_ns)
-    stream.later(2)
+    stream.later(0.5)
     stream.live()
     stream.later(2)
     stream.lose(trade("a"))
@@ -148,6 +172,30 @@ def test_events_are_owed_from_when_they_are_live() -> None:
     stream.settle()
     assert stream.broken == [promises.LOST]
     assert stream.ledger.counts.gone == 1
+
+
+def test_what_was_sent_before_it_is_live_is_not_owed() -> None:
+    """Also where nothing has come since."""
+    stream = Stream(TRADES)
+    stream.truth.publish(trade("early"), stream.now_ns)
+    stream.later(0.5)
+    stream.live()
+    stream.later(5)
+    stream.settle(tail=True)
+    assert (stream.broken, stream.ledger.counts.missed) == ([], 0)
+
+
+def test_the_first_events_may_be_lost_and_told() -> None:
+    """An outage before anything came is an outage like any other."""
+    stream = live(TRADES)
+    stream.later(2)
+    from_ns = stream.now_ns
+    stream.lose(trade("a"))
+    stream.later(2)
+    fall(stream, blind_from_ns=from_ns, blind_to_ns=stream.now_ns)
+    stream.send(trade("b"), kind=wire.UPDATE)
+    stream.settle()
+    assert (stream.broken, stream.ledger.counts.gone) == ([], 1)
 
 
 def test_events_before_any_state_are_owed_from_the_first_one() -> None:
@@ -181,9 +229,11 @@ def test_what_was_lost_before_it_is_live_again_is_counted_then() -> None:
     stream.lose(trade("b"))
     stream.later(2)
     fall(stream, blind_from_ns=from_ns, blind_to_ns=stream.now_ns)
-    stream.later(0.5)
+    stream.later(0.1)
+    stream.truth.publish(trade("on its way"), stream.now_ns)
     stream.settle(tail=True)
     assert (stream.broken, stream.ledger.counts.gone) == ([], 1)
+    stream.pass_on(trade("on its way"), wire.UPDATE)
     stream.send(trade("c"), kind=wire.UPDATE)
     stream.settle(tail=True)
     assert (stream.broken, stream.ledger.counts.gone) == ([], 1)
@@ -200,12 +250,27 @@ def test_nobody_is_owed_anything_while_it_is_down() -> None:
     assert stream.broken == []
 
 
-def test_nothing_is_owed_before_anything_came() -> None:
-    """A topic may be live and quiet."""
+def test_a_topic_of_which_nothing_ever_comes_is_found() -> None:
+    """It may be live and quiet, but not while the venue speaks."""
     stream = live(TRADES)
     stream.later(5)
     stream.settle(tail=True)
     assert (stream.broken, stream.ledger.counts.missed) == ([], 0)
+    stream.lose(trade("a"))
+    stream.later(5)
+    stream.settle(tail=True)
+    assert (stream.broken, stream.ledger.counts.missed) == ([promises.LOST], 1)
+
+
+def test_what_waits_to_be_compared_is_not_missing() -> None:
+    """It has come."""
+    stream = live(TRADES)
+    stream.send(trade("a"), kind=wire.UPDATE)
+    stream.truth.genuine.clear()
+    stream.lose(trade("b"))
+    stream.truth.genuine.clear()
+    stream.ledger.settle(stream.now_ns, stream.now_ns + 9 * S)
+    assert stream.broken == []
 
 
 # Late, again, made up.
@@ -322,12 +387,13 @@ def test_what_only_the_feed_was_sent_is_no_invention() -> None:
 # Records that were rebuilt.
 
 
-def test_some_trades_of_a_frame_may_be_left_out() -> None:
-    """Where the others were published before; they are still the venue's."""
+@pytest.mark.parametrize("more", [{}, {"extra": "1"}])
+def test_some_trades_of_a_frame_may_be_left_out(more: dict[str, str]) -> None:
+    """Where the others were published before; they are still the venue's, with what it may have added."""
     stream = live(TRADES)
     stream.send(trade("a"), kind=wire.UPDATE)
     stream.truth.publish(trade("a", "b"), stream.now_ns)
-    stream.pass_on(trade("b", extra="1"), wire.UPDATE, flags=wire.COMPOSED, sent=False)
+    stream.pass_on(trade("b", **more), wire.UPDATE, flags=wire.COMPOSED, sent=False)
     stream.settle()
     assert stream.broken == []
 

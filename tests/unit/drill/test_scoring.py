@@ -64,11 +64,18 @@ def test_a_promise_that_is_kept_is_kept() -> None:
 def test_what_was_before_the_fault_is_not_blamed_on_it() -> None:
     """Findings and counts begin with the mark."""
     scene = Scene()
-    scene.hit.sequence += 1
     scene.hit.send(trade("a"), kind=wire.UPDATE)
+    scene.hit.lose(trade("b"))
+    scene.hit.send(trade("c"), kind=wire.UPDATE)
+    scene.hit.pass_on(trade("b"), wire.UPDATE)
+    scene.hit.pass_on(trade("c"), wire.UPDATE)
+    scene.hit.settle()
+    assert scene.hit.broken == [promises.REPEATED, promises.LOST, promises.ORDER, promises.ORDER]
     scene.marks[0] = Judged(scene.hit.ledger, scene.hit.ledger.mark())
     scene.fall()
-    assert broken(scene.judge(DOWN)) == []
+    result = scene.judge(DOWN)
+    assert broken(result) == []
+    assert (result.missed, result.gone, result.repeated, result.disordered) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("group", ["concerned", "jolted", "others"])
@@ -96,6 +103,7 @@ def test_a_state_that_is_not_told_is_found() -> None:
     result = Scene().judge(DOWN)
     assert broken(result) == [promises.TOLD]
     assert result.detected_after_s is None
+    assert result.broken[0].evidence == f"linear.{TRADES} was told nothing, not down"
 
 
 def test_states_told_in_another_order_are_found() -> None:
@@ -105,7 +113,9 @@ def test_states_told_in_another_order_are_found() -> None:
     scene.hit.status(wire.STALE)
     scene.hit.status(wire.LIVE, blind_from_ns=1, blind_to_ns=2)
     expectation = Expectation(("stale", "down"))
-    assert promises.TOLD in broken(scene.judge(expectation))
+    result = scene.judge(expectation)
+    assert promises.TOLD in broken(result)
+    assert result.broken[0].evidence == f"linear.{TRADES} was told down, subscribing, live, stale, live, not down"
 
 
 @pytest.mark.parametrize(("reason", "kept"), [("connection", True), ("HTTP 502", False)])
@@ -246,5 +256,5 @@ def test_what_is_not_passed_on_is_found() -> None:
 
 def test_each_promise_is_said_once() -> None:
     """With some of what shows it."""
-    findings = [Finding("a", str(number)) for number in range(5)] + [Finding("b", "x")]
-    assert in_words(findings) == ["a (0; 1; 2; and 2 more)", "b (x)"]
+    findings = [Finding(promise, str(number)) for promise, count in (("a", 5), ("b", 3)) for number in range(count)]
+    assert in_words(findings) == ["a (0; 1; 2; and 2 more)", "b (0; 1; 2)"]
