@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench import latency, memory, micro, throughput
+from bench import client, latency, memory, micro, throughput
 from bench.command import Options, measured
 from bench.machine import commit, facts
 from bench.tables import facts_table
 
 RESULTS: Final = Path(__file__).parent / "results"
-PARTS: Final = (throughput, latency, memory, micro)
+PARTS: Final = (throughput, latency, memory, micro, client)
 
 
 def report(*, quick: bool) -> str:

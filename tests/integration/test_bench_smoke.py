@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-NAMES: Final = ("throughput", "latency", "memory", "micro")
+NAMES: Final = ("throughput", "latency", "memory", "micro", "client")
 DEADLINE_S: Final = 90
 
 Found = dict[str, tuple[str, list[dict[str, Any]]]]
@@ -88,3 +88,13 @@ def test_micro_times_every_stage(found: Found) -> None:
     assert min(ns.values()) > 0
     decoding = {name.split(",")[0]: value for (group, name), value in ns.items() if group == "decode"}
     assert ns["Lane.on_payload", "book snapshot, 50 levels"] > decoding["book snapshot"]
+
+
+def test_client_times_every_stage(found: Found) -> None:
+    """Each way to read, each kind of message and each depth of a book has a time."""
+    printed, rows = found["client"]
+    assert "msgspec alone" in printed
+    ns = {(row["group"], row["name"]): row["ns"]["median"] for row in rows}
+    assert min(ns.values()) > 0
+    assert {group for group, _ in ns} >= {"receive", "trade", "kline", "ticker delta", "book of depth 1000"}
+    assert {name for group, name in ns if group == "receive"} >= {"recv alone", "Subscriber: async for, asyncio"}
