@@ -132,6 +132,8 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     rss_bytes: int
     images: int = 0
     """Images sent to newcomers."""
+    repeated: int = 0
+    """Records kept for newcomers and sent again to them."""
     reconnects: int = 0
     """Attempts to connect again."""
     rotations: int = 0
@@ -142,6 +144,8 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Jumps in a book's update ids."""
     duplicates: int = 0
     """Deltas that came again, or too late."""
+    crossed: int = 0
+    """Books found crossed or too deep although their update ids were in order."""
     resyncs: int = 0
     """Snapshots asked for again after a gap or a contradiction."""
     stale: int = 0

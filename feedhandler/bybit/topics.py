@@ -85,13 +85,13 @@ def check_stream(product: str, name: str) -> Stream:
 def nature(product: str, topic: str) -> Nature:
     """Return the nature of any topic, also of one that passed unchecked.
 
-    A stream unknown to us is an event stream: publishing every frame as it came is always right. A book of
-    unknown depth is still a book.
+    A stream that only other products serve has the nature it has there. One unknown to us is an event stream:
+    publishing every frame as it came is always right. A book of unknown depth is still a book.
     """
     name, _ = split(topic)
-    stream = PRODUCTS[product].stream(name)
-    if stream is not None:
-        return stream.nature
+    for known in (PRODUCTS[product], *PRODUCTS.values()):
+        if (stream := known.stream(name)) is not None:
+            return stream.nature
     return Nature.BOOK if name.startswith("orderbook.") else Nature.EVENT
 
 

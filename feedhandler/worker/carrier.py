@@ -186,6 +186,7 @@ class Carrier:
         self._ticks += 1
         if self._ticks % FEED_TICKS == 0:
             self.feed.tick(now_ns, now_s, judge=judge)
+        self.feed.inspect(now_ns, now_s)
         for bundle in self.bundles:
             if bundle.lines is not None:
                 bundle.lines.tick(now_ns, now_s, judge=judge)

@@ -23,10 +23,10 @@ from feedhandler.worker.route import (
     RESYNC_BACKOFF_CAP_S,
     RESYNC_BACKOFF_S,
     RESYNC_CALM_S,
-    SNAPSHOT_TIMEOUT_S,
     UNBASED,
     Cadence,
     Hole,
+    Retained,
     Route,
 )
 
@@ -37,6 +37,8 @@ MUTE_NS: Final = 6_500_000_000
 connection is promised to be noticed within 8 s."""
 CLOCK_SET_NS: Final = 500_000_000
 """The Unix clock was set when it goes off the loop's by more than this; less is drift, or a long round of the loop."""
+INSPECTION_ROUNDS: Final = 100
+"""Calls of `Feed.inspect` until every book has been looked into: 5 s at the ticks of a worker."""
 FIRST_QUIET_STATUS_NS: Final = 1_000_000_000
 """A subject quiet this long repeats its status for the first time."""
 
@@ -77,7 +79,9 @@ class Feed:
         simulated: bool,
         quiet_status_s: float,
         publish: Publish,
+        retain: int = 0,
     ) -> None:
+        """``retain``: how many of its last records an event topic keeps for newcomers."""
         self.worker = worker
         self.endpoint = endpoint
         self.product = product
@@ -94,13 +98,19 @@ class Feed:
         self.publish = publish
         self.urge: Callable[[], None] = _wait
         """Told when a topic is to be asked for again at once: the next tick may be 50 ms away."""
+        self._retain = retain
         self._quiet_status_ns = int(quiet_status_s * 1e9)
+        self._has_rhythm = product != "private"
+        """An account may be silent for days: silence there says nothing, and a connection is judged by its pongs."""
         self._ticked_ns = 0
         """When `tick` was last called."""
         self._ahead_ns: int | None = None
         """How far the Unix clock is ahead of the loop's."""
         self._released = 0
         """Records of topics no longer carried."""
+        self._uninspected: list[Route] = []
+        """Books not looked into yet, and in how many calls they shall be."""
+        self._rounds = 0
         self._filters: list[bytes] | None = None
         self._by_prefix: list[Route] = []
 
@@ -119,6 +129,7 @@ class Feed:
                 flags=self.flags,
                 line=lane.line,
                 now_ns=now_ns,
+                retain=self._retain,
             )
             if blind_from_ns is not None:
                 route.hole = Hole(blind_from_ns)
@@ -226,7 +237,10 @@ class Feed:
         return self._by_prefix[first:last]
 
     def answer(self, route: Route, now_ns: int, now_s: float) -> None:
-        """Tell a newcomer the state of a subject, and give it the image. Published to all; those in step skip it."""
+        """Tell a newcomer the state of a subject, and give it the image. Published to all; those in step skip it.
+
+        The records kept for it are repeated by `repeat`.
+        """
         if route.state == ENDED:
             return
         self._send(route, wire.STATUS, wire.REPEATED, now_ns, route.status)
@@ -238,6 +252,37 @@ class Feed:
         if image is not None:
             self.counters["images"] += 1
             self._send(route, SNAPSHOT, wire.IMAGE, now_ns, image)
+
+    def repeat(self, route: Route, kept: Retained) -> None:
+        """Publish a kept record again, under its own number and time."""
+        sequence, received_ns, payload = kept
+        head = wire.head(route.prefix, route.kind, self.flags | wire.REPEATED, wire.NO_LINE, route.epoch)
+        self.counters["repeated"] += 1
+        self.publish(head, sequence, received_ns, payload)
+
+    def inspect(self, now_ns: int, now_s: float) -> None:
+        """Look into a few of the books, so that every one has been looked at after `INSPECTION_ROUNDS` calls.
+
+        A book whose ids are all in order may be wrong all the same (dossier 5.4): crossed, or deeper than it can be.
+        """
+        if not self._rounds:
+            self._rounds = INSPECTION_ROUNDS
+            self._uninspected = [route for route in self.routes.values() if route.nature is Nature.BOOK]
+        for _ in range(-(-len(self._uninspected) // self._rounds)):
+            route = self._uninspected.pop()
+            if not route.live:
+                continue
+            try:
+                fault = route.inspect()
+            except ValueError as error:
+                self.unfoldable(route, error, now_ns, now_s)
+                continue
+            if fault:
+                self.counters["crossed"] += 1
+                # How long it has been wrong nobody knows; it was right when it was last looked at.
+                self.resync(route, fault, now_ns, now_s, Hole(route.inspected_ns), NO_SNAPSHOT_CAP_S)
+            route.inspected_ns = now_ns
+        self._rounds -= 1
 
     def unfoldable(self, route: Route, error: ValueError, now_ns: int, now_s: float) -> None:
         """The venue's records make no state (its contract broken, whatever the ids say): ask for a new snapshot."""
@@ -253,6 +298,7 @@ class Feed:
         ``judge`` is False where the silence may be our own: this process did not run for a while.
         """
         self._follow_the_clock(now_ns, now_s)
+        judge = judge and self._has_rhythm
         alive = (
             {topic for lane in self.lanes if lane.proven(now_ns) for topic in lane.routes}
             if judge
@@ -263,7 +309,8 @@ class Feed:
                 lane.look(now_ns)
         for route in self.routes.values():
             if route.sequence != route.quiet_sequence:
-                if judge and route.live:
+                # A pause that the topic was not live all through is an outage's, not its own.
+                if judge and route.live and route.since_ns <= route.quiet_since_ns:
                     route.cadence.paused(now_ns - route.quiet_since_ns)
                 route.quiet_sequence = route.sequence
                 route.heard_ns = max(route.heard_ns, self._ticked_ns)
@@ -282,10 +329,10 @@ class Feed:
                     self._suspect(route, silent_ns, now_ns, now_s)
             elif (
                 route.due_s is None
-                and now_s - route.asked_s > SNAPSHOT_TIMEOUT_S
+                and now_s - route.asked_s > route.first_frame_s
                 and (
                     route.state == RESYNCING
-                    or (route.state in (STALE, SUBSCRIBING) and route.nature in (Nature.BOOK, Nature.MERGED))
+                    or (route.state in (STALE, SUBSCRIBING) and route.nature not in (Nature.EVENT, Nature.DELTAS))
                 )
             ):
                 self.resync(route, "no snapshot came", now_ns, now_s, route.hole or Hole(now_ns), NO_SNAPSHOT_CAP_S)
@@ -420,6 +467,8 @@ class Lane:
             else:
                 route.journal = [payload]
                 route.image = None
+        elif route.retained is not None:
+            route.retained.append((sequence, received_ns, payload))
         return True
 
     # What happens rarely.
@@ -450,8 +499,9 @@ class Lane:
     def _keep(self, route: Route, kind: int, payload: bytes, received_ns: int) -> None:
         """Keep what a late joiner will need."""
         if route.journal is None:
-            return
-        if kind == DELTA:
+            if route.retained is not None:
+                route.retained.append((route.sequence, received_ns, payload))
+        elif kind == DELTA:
             route.journal.append(payload)
             if len(route.journal) > JOURNAL_LIMIT:
                 self._fold(route, received_ns)
@@ -633,10 +683,9 @@ class Lane:
     def refused(self, topic: str, text: str, now_ns: int) -> None:
         """The venue refuses a topic; the text is its own."""
         if topic == self.canary and topic not in self.routes:
-            self.canary = ""
-            self.strange(
-                "unexpected", f"the canary {topic} is refused; the connection is judged by its pongs", text.encode()
-            )
+            # It is asked for again, as any refused topic: from its next data on it counts again.
+            self.promised_ns, self._canary_seen = 0, False
+            self.strange("unexpected", f"the canary {topic} is refused; its connection has none for now", text.encode())
         if route := self.routes.get(topic):
             self._feed.enter(route, REJECTED, text, now_ns)
 

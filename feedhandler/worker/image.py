@@ -22,6 +22,9 @@ class Image(Protocol):
     def compose(self) -> bytes:
         """Return the state as a snapshot message; raise `ImageError` where there is none."""
 
+    def fault(self) -> str:
+        """Return what no right state of its kind can be, ``""`` for nothing; raise `ImageError` as `compose` does."""
+
 
 _Level = tuple[str, str]
 _RpiLevel = tuple[str, str, str]
@@ -82,9 +85,10 @@ def _is_zero(size: str) -> bool:
 
 
 class BookImage:
-    """An order book. Prices and sizes stay the venue's own text."""
+    """An order book. Prices and sizes stay the venue's own text. ``depth``: levels a side at most, None = unknown."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int | None = None) -> None:
+        self._depth = depth
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
         self._last = b""
@@ -129,6 +133,19 @@ class BookImage:
         )
         return msgspec.json.encode(_Book(last.topic, "snapshot", last.ts, data, last.cts))
 
+    def fault(self) -> str:
+        """Say that the book is crossed, or deeper than what is subscribed: neither occurs in a right one (dossier 5.4)."""
+        self.compact()
+        bids, asks = self._bids, self._asks
+        if bids and asks:
+            bid, ask = max(bids, key=float), min(asks, key=float)
+            if float(bid) >= float(ask):
+                return f"crossed: best bid {bid}, best ask {ask}"
+        deepest = max(len(bids), len(asks))
+        if self._depth is not None and deepest > self._depth:
+            return f"too deep: {deepest} levels on a side of {self._depth}"
+        return ""
+
 
 class RpiBookImage:
     """An order book with retail price improvement: levels are price, size without RPI, RPI size (dossier 4.2)."""
@@ -164,6 +181,10 @@ class RpiBookImage:
             last.data.seq,
         )
         return msgspec.json.encode(_RpiBook(last.topic, "snapshot", last.ts, data, last.cts))
+
+    def fault(self) -> str:
+        """Say nothing: its best prices may look crossed while all is well (dossier 4.2)."""
+        return ""
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -206,3 +227,7 @@ class FieldsImage:
         rows = list(self._rows.values())
         data = rows if isinstance(self._last.data, list) else rows[0]
         return msgspec.json.encode(msgspec.structs.replace(self._last, type="snapshot", data=data))
+
+    def fault(self) -> str:
+        """Say nothing: its fields do not depend on each other."""
+        return ""

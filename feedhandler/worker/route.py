@@ -3,6 +3,7 @@
 The legal transitions between states are a table; anything else is a bug of ours and raises.
 """
 
+from collections import deque
 from math import inf
 from typing import Final
 
@@ -43,7 +44,9 @@ RESYNC_CALM_S: Final = 30.0
 """A topic whole for this long starts again without a pause."""
 SNAPSHOT_TIMEOUT_S: Final = 5.0
 """How long a snapshot may take after its subscription (dossier 5.4)."""
-
+SLOW_SNAPSHOT_TIMEOUT_S: Final = 70.0
+"""The same for topics pushed up to 60 s apart (candles, dossier 4.6) or without a promised rhythm."""
+_PROMPT: Final = ("orderbook.", "tickers.", "priceLimit.")
 
 SAMPLES: Final = 20
 """Pauses a topic must have shown before its own cadence is believed; events come in bursts and need more."""
@@ -58,6 +61,10 @@ LEAST_STALE_EVENT_NS: Final = 60_000_000_000
 """Nothing is suspicious sooner than this, however lively it was."""
 LEVEL_1_STALE_NS: Final = 8_000_000_000
 """Level 1 is sent again after 3 s without change; pauses of 5.1 s are on record (dossier 2.5, 5.1)."""
+
+
+Retained = tuple[int, int, bytes]
+"""A record kept for newcomers: its sequence, received_ns, payload."""
 
 
 class TransitionError(RuntimeError):
@@ -124,10 +131,13 @@ class Route:
         "chained",
         "due_s",
         "epoch",
+        "first_frame_s",
         "heads",
         "heard_ns",
         "hole",
         "image",
+        "inspected_ns",
+        "inspected_sequence",
         "journal",
         "kind",
         "live",
@@ -141,6 +151,7 @@ class Route:
         "repeated_ns",
         "resync_s",
         "resyncs",
+        "retained",
         "sequence",
         "since_ns",
         "stale_update_id",
@@ -152,7 +163,16 @@ class Route:
     )
 
     def __init__(
-        self, subject: str, topic: str, nature: Nature, *, epoch: int, flags: int, line: int, now_ns: int
+        self,
+        subject: str,
+        topic: str,
+        nature: Nature,
+        *,
+        epoch: int,
+        flags: int,
+        line: int,
+        now_ns: int,
+        retain: int = 0,
     ) -> None:
         self.subject = subject
         self.topic = topic
@@ -177,7 +197,14 @@ class Route:
         """When it went out, by the loop's clock; infinity while a resync is on its way."""
         self.journal: list[bytes] | None = None if nature in (Nature.EVENT, Nature.DELTAS) else []
         """Payloads since the image; None where newcomers get none."""
+        self.retained: deque[Retained] | None = deque(maxlen=retain) if retain and nature is Nature.EVENT else None
+        """The last records of an event topic; None where newcomers get none."""
+        self.first_frame_s = SNAPSHOT_TIMEOUT_S if topic.startswith(_PROMPT) else SLOW_SNAPSHOT_TIMEOUT_S
+        """How long the first record may take after the subscription, where there has to be one."""
         self.image: Image | None = None
+        self.inspected_ns = now_ns
+        """When a book was last looked into and found right."""
+        self.inspected_sequence = -1
         self.state = SUBSCRIBING
         self.reason = ""
         self.since_ns = now_ns
@@ -231,6 +258,14 @@ class Route:
                 self.image.fold(payload)
             self.journal = []
 
+    def inspect(self) -> str:
+        """Return what is wrong with a book, ``""`` for nothing; raise `ValueError` where the records make none."""
+        if self.sequence == self.inspected_sequence:
+            return ""
+        self.inspected_sequence = self.sequence
+        self.fold()
+        return self.image.fault() if self.image is not None else ""
+
     def compose(self) -> bytes | None:
         """Return what a newcomer gets, None where there is nothing; raise `ValueError` where the records make none."""
         if self.journal is None or self.state not in (LIVE, STALE):
@@ -247,4 +282,7 @@ def new_image(topic: str) -> Image:
     """Return an image that has folded nothing yet."""
     if topic.startswith("orderbook.rpi."):
         return RpiBookImage()
-    return BookImage() if topic.startswith("orderbook.") else FieldsImage()
+    if not topic.startswith("orderbook."):
+        return FieldsImage()
+    depth = topic.split(".", 2)[1]
+    return BookImage(int(depth) if depth.isascii() and depth.isdecimal() else None)

@@ -18,7 +18,9 @@ Levels = list[tuple[str, ...]]
 class Rig:
     """Time stands still unless it is moved; both clocks move together."""
 
-    def __init__(self, product: str = "linear", *, quiet_status_s: float = 10, canary: str = "") -> None:
+    def __init__(
+        self, product: str = "linear", *, quiet_status_s: float = 10, canary: str = "", retain: int = 0
+    ) -> None:
         self.now_ns = START_NS
         self.now_s = 1000.0
         self.records: list[wire.Record] = []
@@ -30,6 +32,7 @@ class Rig:
             simulated=False,
             quiet_status_s=quiet_status_s,
             publish=self._publish,
+            retain=retain,
         )
         self.lane = Lane(self.feed, 0, lambda: self.now_s, canary)
 

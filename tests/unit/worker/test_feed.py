@@ -10,7 +10,7 @@ from support.lane import START_NS, Rig, S, book, check_sequences, delta, first, 
 
 from feedhandler import wire
 from feedhandler.wire import DELTA, IMAGE, REPEATED, SNAPSHOT, STATUS, UPDATE
-from feedhandler.worker.feed import CLOCK_SET_NS, MUTE_NS, Feed, Lane
+from feedhandler.worker.feed import CLOCK_SET_NS, INSPECTION_ROUNDS, MUTE_NS, Feed, Lane
 from feedhandler.worker.route import (
     JOURNAL_LIMIT,
     LEAST_STALE_NS,
@@ -19,6 +19,7 @@ from feedhandler.worker.route import (
     RESYNC_BACKOFF_CAP_S,
     RESYNC_CALM_S,
     SAMPLES,
+    SLOW_SNAPSHOT_TIMEOUT_S,
     SNAPSHOT_TIMEOUT_S,
     Hole,
 )
@@ -904,6 +905,47 @@ def test_stale_book_without_a_snapshot_asks_again() -> None:
     assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
 
 
+def test_an_outage_is_not_learned_as_a_topics_own_pause() -> None:
+    """What came after it says nothing about how long the topic is silent by itself: it is suspected as soon as before."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    last = enliven(rig, BOOK)
+    rig.wait(MUTE_NS / S)
+    rig.lane.closed("mute", rig.now_ns)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(BOOK, TRADES)
+    rig.come(snapshot(BOOK, last))
+    rig.come(trade(TRADES))
+    rig.tick(1)
+    silence(rig, LEAST_STALE_NS / S + 1)
+    assert rig.state(BOOK) == "stale"
+
+
+@pytest.mark.parametrize(
+    ("topic", "patience_s"),
+    [
+        (BOOK, SNAPSHOT_TIMEOUT_S),
+        (LEVEL_1, SNAPSHOT_TIMEOUT_S),
+        (TICKER, SNAPSHOT_TIMEOUT_S),
+        (LIMIT, SNAPSHOT_TIMEOUT_S),
+        (KLINE, SLOW_SNAPSHOT_TIMEOUT_S),
+        (POOL, SLOW_SNAPSHOT_TIMEOUT_S),
+    ],
+)
+def test_topic_that_is_acknowledged_and_never_served_is_found(topic: str, patience_s: float) -> None:
+    """The option socket accepts topics that it does not serve (dossier 3.2): a first record that is missing tells."""
+    rig = Rig()
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(topic)
+    rig.take()
+    rig.tick(patience_s)
+    assert rig.state(topic) == "subscribing"
+    rig.tick(0.5)
+    assert [(one.state, one.reason) for one in told(rig, topic)] == [("resyncing", "no snapshot came")]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [topic]
+
+
 @pytest.mark.parametrize("payload", [ticker(TICKER, "delta", lastPrice="2"), ticker(TICKER, "snapshot", lastPrice="2")])
 def test_stale_ticker_comes_back_with_any_record(payload: bytes) -> None:
     """Its deltas are not numbered, so any of them may continue it."""
@@ -1013,15 +1055,153 @@ def test_canary_proves_the_connection_and_is_not_published() -> None:
     assert rig.feed.counters == {}
 
 
-def test_refused_canary_is_given_up_and_said_so() -> None:
-    """The connection is judged by its pongs and its cadence then."""
+def test_refused_canary_is_owed_no_more_until_it_comes_again() -> None:
+    """A symbol may be delisted and listed again: a refusal is said, and the next data count as they did before."""
     rig = Rig(canary=LEVEL_1)
     rig.start(TRADES)
-    rig.lane.refused(LEVEL_1, "no", rig.now_ns)
-    assert rig.lane.canary == ""
-    assert "the canary orderbook.1.BTCUSDT is refused" in rig.feed.malformed[0][0]
     rig.come(snapshot(LEVEL_1, 5))
-    assert rig.feed.counters["unexpected"] == 2
+    rig.lane.refused(LEVEL_1, "no", rig.now_ns)
+    assert "the canary orderbook.1.BTCUSDT is refused" in rig.feed.malformed[0][0]
+    rig.wait(60)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.lane.acknowledged([LEVEL_1], rig.now_ns)
+    rig.wait(60)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.come(snapshot(LEVEL_1, 6))
+    assert rig.feed.counters["unexpected"] == 1  # the refusal itself
+    rig.wait(MUTE_NS / S + 0.1)
+    assert rig.lane.is_mute(rig.now_ns)
+
+
+# Books that are wrong although their ids are in order.
+
+
+def inspected(rig: Rig) -> list[tuple[str, str, int | None]]:
+    """Look into every book once; state, reason and the hole's beginning of each new status."""
+    for _ in range(2 * INSPECTION_ROUNDS):
+        rig.feed.inspect(rig.now_ns, rig.now_s)
+    said = [status(record) for record in rig.take() if record.kind == STATUS]
+    return [(one.state, one.reason, one.blind_from_ns or None) for one in said]
+
+
+def test_crossed_book_is_asked_for_again() -> None:
+    """No right chain leads there (dossier 5.4): it was wrong since it was last looked at, as far as anybody knows."""
+    rig = Rig()
+    rig.start(BOOK, TRADES)
+    assert inspected(rig) == []
+    right_ns = rig.now_ns
+    rig.wait(1)
+    rig.come(book(BOOK, "delta", 101, [("100.5", "1")]))
+    rig.take()
+    assert inspected(rig) == [("resyncing", "crossed: best bid 100.5, best ask 100.5", right_ns)]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+    assert (rig.feed.counters["crossed"], rig.feed.counters["resyncs"]) == (1, 1)
+    assert inspected(rig) == []
+
+
+def test_book_deeper_than_it_can_be_is_asked_for_again() -> None:
+    """Levels pushed out of the window arrive as deletes (dossier 5.4)."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(book(BOOK, "delta", 101, [(str(price), "1") for price in range(1, 51)]))
+    rig.take()
+    (said,) = inspected(rig)
+    assert said[:2] == ("resyncing", "too deep: 51 levels on a side of 50")
+
+
+def test_book_that_cannot_be_read_is_asked_for_again() -> None:
+    """Whatever its ids say: a newcomer would get no image of it."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(message(BOOK, "delta", {"s": "BTCUSDT", "b": "no", "a": [], "u": 101}))
+    rig.take()
+    (said,) = inspected(rig)
+    assert said[0] == "resyncing"
+    assert "records make no image" in said[1]
+
+
+def test_every_book_is_looked_into_in_its_turn() -> None:
+    """A few at a call, so that data never wait for long; each within so many calls, also with books that come later."""
+    rig = Rig()
+    names = [f"orderbook.50.COIN{number}USDT" for number in range(2 * INSPECTION_ROUNDS)]
+    rig.start(*names)
+    for name in names:
+        rig.come(book(name, "delta", 101, [("100.5", "1")]))
+    rig.take()
+    counts = []
+    for _ in range(INSPECTION_ROUNDS):
+        rig.feed.inspect(rig.now_ns, rig.now_s)
+        counts.append(len(rig.take()))
+    assert counts == [2] * INSPECTION_ROUNDS
+
+
+def test_book_that_goes_before_its_turn_is_passed_over() -> None:
+    """Released, or being asked for anyway."""
+    rig = Rig()
+    rig.start(BOOK, "orderbook.50.ETHUSDT")
+    rig.feed.inspect(rig.now_ns, rig.now_s)
+    rig.feed.release(rig.lane, [BOOK, "orderbook.50.ETHUSDT"], "no longer wanted", rig.now_ns)
+    rig.take()
+    assert inspected(rig) == []
+
+
+# Records kept for newcomers.
+
+
+def test_last_records_of_an_event_topic_are_kept_and_repeated_as_they_were() -> None:
+    """Number, time and payload are their own, the flag says that they come again; older ones are gone."""
+    rig = Rig("private", retain=3)
+    rig.start("order")
+    for number in range(5):
+        rig.wait(1)
+        rig.come(message("order", "", [{"orderId": str(number)}]))
+    before = [record for record in rig.take() if record.kind == UPDATE][-3:]
+    route = rig.route("order")
+    assert route.retained is not None
+    for kept in list(route.retained):
+        rig.feed.repeat(route, kept)
+    again = rig.take()
+    assert {record.flags for record in again} == {REPEATED}
+    assert {record.line for record in again} == {wire.NO_LINE}
+    assert [(one.sequence, one.received_ns, one.payload) for one in again] == [
+        (one.sequence, one.received_ns, one.payload) for one in before
+    ]
+    assert rig.feed.counters["repeated"] == 3
+
+
+def test_record_that_brings_its_topic_to_life_is_kept() -> None:
+    """Data may come before the acknowledgement (dossier 3.5), and an outage takes nothing from what is kept."""
+    rig = Rig("private", retain=3)
+    rig.carry("order")
+    rig.lane.opened(rig.now_ns)
+    rig.lane.asked(["order"])
+    rig.come(message("order", "", [{"orderId": "1"}]))
+    rig.lane.closed("connection lost", rig.now_ns)
+    assert [kept[2] for kept in rig.route("order").retained or ()] == [message("order", "", [{"orderId": "1"}])]
+
+
+def test_states_are_kept_as_images_and_not_as_records() -> None:
+    """Whatever number of records is to be kept."""
+    rig = Rig(retain=3)
+    rig.start(BOOK, TICKER, LEVEL_1)
+    assert [rig.route(topic).retained for topic in (BOOK, TICKER, LEVEL_1)] == [None, None, None]
+
+
+def test_silence_of_an_account_is_no_news() -> None:
+    """It may be silent for days: neither a topic nor its connection is suspected, however lively it was."""
+    rig = Rig("private")
+    rig.start("order", "wallet")
+    for _ in range(200):
+        rig.come(message("order", "", [{}]))
+        rig.come(message("wallet", "", [{}]))
+        rig.tick(0.5)
+    for _ in range(3600):
+        rig.come(message("wallet", "", [{}]))
+        rig.tick(1, every_s=1)
+    assert rig.state("order") == "live"
+    rig.tick(86_400, every_s=60)
+    assert not rig.lane.is_mute(rig.now_ns)
+    assert [rig.state("order"), rig.state("wallet")] == ["live", "live"]
 
 
 # Quiet subjects.

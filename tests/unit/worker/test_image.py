@@ -7,6 +7,7 @@ import pytest
 from support.lane import book, message, ticker
 
 from feedhandler.worker.image import BookImage, FieldsImage, Image, ImageError, RpiBookImage
+from feedhandler.worker.route import new_image
 
 BOOK, RPI, TICKER, POOL = "orderbook.50.BTCUSDT", "orderbook.rpi.BTCUSDT", "tickers.BTCUSDT", "insurance.USDT"
 
@@ -227,3 +228,45 @@ def test_malformed_fields_raise_value_error(data: Any) -> None:
     """What the feed takes for a broken contract."""
     with pytest.raises(ValueError, match="Expected"):
         FieldsImage().fold(message(TICKER, "snapshot", data))
+
+
+# What no right book can be.
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "fault"),
+    [
+        ([("9", "1")], [("10", "1")], ""),
+        ([("10", "1")], [("10.0", "1")], "crossed: best bid 10, best ask 10.0"),
+        ([("9", "1"), ("10.5", "1")], [("10", "1"), ("11", "1")], "crossed: best bid 10.5, best ask 10"),
+        ([("10.5", "0"), ("9", "1")], [("10", "1")], ""),
+        ([], [("10", "1")], ""),
+        ([("10", "1")], [], ""),
+        ([("9", "1"), ("8", "1"), ("7", "1")], [("10", "1")], "too deep: 3 levels on a side of 2"),
+        ([("9", "1")], [("10", "1"), ("11", "1"), ("12", "1")], "too deep: 3 levels on a side of 2"),
+    ],
+)
+def test_crossed_or_too_deep_a_book_is_wrong(
+    bids: list[tuple[str, ...]], asks: list[tuple[str, ...]], fault: str
+) -> None:
+    """Prices are compared as numbers, and removed levels are none (dossier 5.4)."""
+    image = BookImage(2)
+    image.fold(book(BOOK, "snapshot", 1, bids, asks))
+    assert image.fault() == fault
+
+
+def test_only_a_plain_books_prices_can_contradict_each_other() -> None:
+    """RPI orders may stand beyond the other side's best price (dossier 4.2); a ticker's fields are independent."""
+    rpi = RpiBookImage()
+    rpi.fold(book(RPI, "snapshot", 1, [("11", "0", "1")], [("10", "1", "0")]))
+    assert rpi.fault() == ""
+    assert FieldsImage().fault() == ""
+
+
+def test_depth_is_read_from_the_topic() -> None:
+    """One that is no number says nothing."""
+    levels = [(str(price), "1") for price in range(1, 27)]
+    for topic, fault in (("orderbook.25.X", "too deep: 26 levels on a side of 25"), ("orderbook.new.X", "")):
+        image = new_image(topic)
+        image.fold(book(topic, "snapshot", 1, levels, []))
+        assert image.fault() == fault
