@@ -47,14 +47,24 @@ LISTS: Final[dict[str, tuple[Any, str]]] = {
         "start(int) end(int) interval open close high low volume turnover confirm(bool) timestamp(int)",
     ),
     "4.7": (messages.Liquidation, "T(int) s S v p"),
+    "4.8": (messages.OldLiquidation, "updatedTime(int) symbol side size price"),
     "4.9": (messages.InsurancePool, "coin symbols balance updateTime"),
-    "4.10": (messages.AdlAlert, "c s b i_pr pr adl_tt adl_sr"),
+    "4.10": (messages.AdlAlert, "c s b mb i_pr pr adl_tt adl_sr"),
     "4.11": (messages.PriceLimit, "symbol buyLmt sellLmt"),
     "4.12": (
         messages.SystemStatus,
         """
         id title state begin end href serviceTypes(list) product(list) uidSuffix(list) maintainType(int) env(int)
         """,
+    ),
+    "4.13 candles": (
+        messages.TokenCandle,
+        "start(int) end(int) interval open close high low confirm(bool) timestamp(int)",
+    ),
+    "4.13 tickers": (messages.TokenTicker, "symbol price24hPcnt lastPrice prevPrice24h highPrice24h lowPrice24h"),
+    "4.13 tokens": (
+        messages.TokenValue,
+        "time(int) symbol nav basketPosition leverage basketLoan circulation basket",
     ),
 }
 _SORTS: Final = (
@@ -73,7 +83,7 @@ class Number:
 
 @pytest.mark.parametrize("section", LISTS)
 def test_4_every_field_has_its_name_and_type(section: str) -> None:
-    """4: each field of the list, and no other (but ``mb`` of 4.10, which is deprecated and empty)."""
+    """4: each field of the list, and no other; deprecated and removed ones too."""
     struct, text = LISTS[section]
     shape = inspect.type_info(struct if struct is messages.SystemStatus else struct[Number])
     assert isinstance(shape, inspect.StructType)

@@ -12,8 +12,8 @@ RECORDINGS: Final = Path(
 SOURCES: Final = ("real_*.jsonl", "docs_*.jsonl")
 """Recorded ones and the documentation's own; other files there are of another API or made up."""
 
-OTHER_KEYS: Final = {"conn_id", "req_id", "op", "success", "ret_msg", "mb"}
-"""Keys that no Struct has: of acknowledgements, and a deprecated one."""
+OTHER_KEYS: Final = {"conn_id", "req_id", "op", "success", "ret_msg"}
+"""Keys of answers: no message's Struct has them."""
 
 
 class Frame(NamedTuple):

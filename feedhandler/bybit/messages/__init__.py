@@ -49,6 +49,7 @@ from feedhandler.bybit.messages.public import (
     SystemStatus,
     Trade,
 )
+from feedhandler.bybit.messages.retired import OldLiquidation, TokenCandle, TokenTicker, TokenValue
 from feedhandler.bybit.messages.tickers import FuturesTicker, OptionTicker, SpotTicker, SpreadTicker
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Liquidation",
     "Message",
     "N",
+    "OldLiquidation",
     "OptionTicker",
     "Order",
     "Position",
@@ -86,6 +88,9 @@ __all__ = [
     "SpreadTicker",
     "Strategy",
     "SystemStatus",
+    "TokenCandle",
+    "TokenTicker",
+    "TokenValue",
     "Trade",
     "Wallet",
     "decoder",
@@ -104,10 +109,14 @@ _ONE: Final[dict[str, tuple[Any, _Numbers]]] = {
     "orderbook": (Book, _ALWAYS),
     "orderbook.rpi": (RpiBook, _ALWAYS),
     "priceLimit": (PriceLimit, _OR_BLANK),
+    "liquidation": (OldLiquidation, _ALWAYS),
+    "tickers_lt": (TokenTicker, _OR_BLANK),
+    "lt": (TokenValue, _OR_BLANK),
 }
 _MANY: Final[dict[str, tuple[Any, _Numbers]]] = {
     "publicTrade": (Trade, _ALWAYS),
     "kline": (Candle, _ALWAYS),
+    "kline_lt": (TokenCandle, _ALWAYS),
     "allLiquidation": (Liquidation, _ALWAYS),
     "insurance": (InsurancePool, _OR_BLANK),
     "adlAlert": (AdlAlert, _TEXT_OR_NUMBER),

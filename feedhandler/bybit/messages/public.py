@@ -158,6 +158,7 @@ class AdlAlert(
         "coin": "c",
         "symbol": "s",
         "fund_balance": "b",
+        "highest_balance": "mb",
         "trigger_ratio": "i_pr",
         "drawdown_ratio": "pr",
         "trigger_threshold": "adl_tt",
@@ -169,6 +170,9 @@ class AdlAlert(
     coin: str
     symbol: str
     fund_balance: N | UnsetType = UNSET
+    """In `coin`; of a shared pool as it was at 00:00 UTC."""
+    highest_balance: N | UnsetType = UNSET
+    """Deprecated: always ``""``."""
     trigger_ratio: N | UnsetType = UNSET
     drawdown_ratio: N | UnsetType = UNSET
     """Of 8 h."""

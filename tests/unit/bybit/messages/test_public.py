@@ -310,3 +310,14 @@ def test_decoder_is_built_once() -> None:
     assert decoder("linear", "orderbook.50.AUSDT") is decoder("linear", "orderbook.50.AUSDT")
     assert decoder("linear", "orderbook.50.AUSDT") is decoder("spot", "orderbook.200.BUSDT")
     assert decoder("linear", "orderbook.50.AUSDT") is not decoder("linear", "orderbook.50.AUSDT", Decimal)
+
+
+def test_topics_of_the_past() -> None:
+    """What the venue dropped is in recordings: the old liquidation is one object, not a list (dossier 4.8, 4.13)."""
+    row = {"updatedTime": 5, "symbol": "BTCUSDT", "side": "Buy", "size": "0.1", "price": "100"}
+    (old, token) = (
+        decoder("linear", "liquidation.BTCUSDT")(frame("liquidation.BTCUSDT", row, type="snapshot", ts=1)).data,
+        decoder("spot", "lt.BTC3LUSDT")(frame("lt.BTC3LUSDT", {"symbol": "BTC3LUSDT", "nav": "2.5", "time": 7})).data,
+    )
+    assert old == messages.OldLiquidation(5, "BTCUSDT", "Buy", 0.1, 100.0)
+    assert (token.net_asset_value, token.time_ms, token.leverage) == (2.5, 7, UNSET)
