@@ -265,7 +265,7 @@ def test_only_a_plain_books_prices_can_contradict_each_other() -> None:
 
 def test_depth_is_read_from_the_topic() -> None:
     """One that is no number says nothing."""
-    levels = [(str(price), "1") for price in range(1, 27)]
+    levels: list[tuple[str, ...]] = [(str(price), "1") for price in range(1, 27)]
     for topic, fault in (("orderbook.25.X", "too deep: 26 levels on a side of 25"), ("orderbook.new.X", "")):
         image = new_image(topic)
         image.fold(book(topic, "snapshot", 1, levels, []))
