@@ -16,11 +16,6 @@ from feedhandler.sim.ledger import Execution, Ledger, Order, mark_of, price_of, 
 from feedhandler.sim.market import ENGINE_LAG_MS, Fill, Market
 from feedhandler.sim.publication import MS
 
-TEST_KEY: Final = "SIMULATORTESTKEY00"
-"""The key of the simulated account: published here, worth nothing, and unknown to the real Bybit."""
-TEST_SECRET: Final = "simulator-test-secret-that-opens-nothing-else"  # noqa: S105 - the simulator's own, no secret at all
-"""Its secret: as above, and the only one the simulator accepts unless it is given more."""
-
 USER_ID: Final = 1_000_042
 WORST_PRICE_STEP: Final = 20
 """A market order takes prices up to a twentieth away from the last."""

@@ -1,11 +1,12 @@
 """Signatures of the simulated Bybit's private sockets, checked as the venue checks them (dossier 3.1). Pure."""
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+
+from feedhandler.bybit.authentication import signature
 
 PARAMS_ERROR: Final = "Params Error"
 """The venue's words for arguments that make no sense, a signature that does not fit, and an expiry that is over."""
@@ -13,11 +14,6 @@ UNKNOWN_KEY: Final = "error:USVC1111"
 """Its words for a key that it does not know."""
 NOT_AUTHORIZED: Final = "Request not authorized"
 """Its words for a request that needs ``auth`` first."""
-
-
-def signature(secret: str, expires_ms: int) -> str:
-    """Return what a client signs with: HMAC-SHA256 of ``GET/realtime<expires>``, lower-case hex."""
-    return hmac.new(secret.encode(), f"GET/realtime{expires_ms}".encode(), hashlib.sha256).hexdigest()
 
 
 def arguments(payload: bytes) -> list[Any]:

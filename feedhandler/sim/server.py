@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from picows import ws_create_server
 
-from feedhandler.sim.account import TEST_KEY, TEST_SECRET
+from feedhandler.bybit.authentication import TEST_KEY, TEST_SECRET
 from feedhandler.sim.connection import Connection
 from feedhandler.sim.exchange import Acted, Exchange, Message
 from feedhandler.sim.faults import Faults

@@ -14,7 +14,7 @@ import pytest
 from support.simulator import ROOT, RawClient, Simulator, is_acknowledgement
 
 from feedhandler.bybit import messages
-from feedhandler.sim.account import TEST_KEY
+from feedhandler.bybit.authentication import TEST_KEY
 
 TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
 

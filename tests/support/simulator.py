@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
-from feedhandler.sim.account import TEST_KEY, TEST_SECRET
-from feedhandler.sim.authentication import signature
+from feedhandler.bybit.authentication import TEST_KEY, TEST_SECRET, signature
 
 START_S = 20.0
 SIGNED = ("private", "trade")

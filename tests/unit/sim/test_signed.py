@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from feedhandler.sim.account import TEST_KEY, TEST_SECRET
-from feedhandler.sim.authentication import signature
+from feedhandler.bybit.authentication import TEST_KEY, TEST_SECRET, signature
 from feedhandler.sim.exchange import Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.session import Outcome, Settings
