@@ -3,6 +3,7 @@
 ==================  =====================================================================
 ``control``         the supervisor's ZeroMQ ROUTER
 ``<worker>.pub``    a worker's ZeroMQ PUB (unless the configuration binds elsewhere)
+``private/``        the same for private streams; mode 0700 always, also where the group may use the rest
 ``*.lock``          held while the owner lives: one for the supervisor, one for each bound path
 ``epoch``           the last epoch issued
 ``feed.json``       who carries what (`FeedDirectory`), for clients; gone when the feed is stopped
@@ -22,6 +23,7 @@ import msgspec
 FEED_FILE: Final = "feed.json"
 EPOCH_FILE: Final = "epoch"
 SUPERVISOR_LOCK: Final = "supervisor.lock"
+PRIVATE_DIRECTORY: Final = "private"
 
 MAX_EPOCH: Final = 2**32 - 1
 """The wire format's header has a u32 for it."""

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Container, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -184,11 +184,31 @@ PRODUCTS: Final[dict[str, Product]] = {
 STATUS_TOPIC: Final = "system.status"
 """The venue's announcements about itself: the one topic of product ``status`` (dossier 4.12)."""
 
+Site = Literal["", "bytick", "tr", "id", "kz", "eu", "ge", "jp"]
+
 HOSTS: Final = {
     "mainnet": "wss://stream.bybit.com",
     "testnet": "wss://stream-testnet.bybit.com",
+    "demo": "wss://stream-demo.bybit.com",
 }
-"""Public streams by network (dossier 1.1). ``demo`` serves private streams only."""
+"""The venue's streams by network (dossier 1.1). ``demo`` serves private streams only."""
+
+SITES: Final[dict[Site, str]] = {
+    "": HOSTS["mainnet"],
+    "bytick": "wss://stream.bytick.com",
+    "tr": "wss://stream.bybit.tr",
+    "id": "wss://stream.bybit.id",
+    "kz": "wss://stream.bybit.kz",
+    "eu": "wss://stream.bybit.eu",
+    "ge": "wss://stream.bybitgeorgia.ge",
+    "jp": "wss://stream.manepa.jp",
+}
+"""Mainnet by site (dossier 1.1): ``bytick`` is the alternative domain of the same services; the others are for accounts
+registered there."""
+
+MAX_ACTIVE_TIME_MIN_S: Final = 30
+MAX_ACTIVE_TIME_MAX_S: Final = 600
+"""What the venue takes as ``max_active_time`` of private streams, in whole seconds (dossier 1.3)."""
 
 PING_INTERVAL_MAX_S: Final = 20.0
 """The venue asks for a ping every 20 s (dossier 2.2)."""

@@ -16,7 +16,7 @@ from feedhandler.bybit.topics import TopicError
 from feedhandler.config import addresses
 from feedhandler.config.addresses import AddressError
 from feedhandler.config.model import Config, Connection, Endpoint, Subscriptions
-from feedhandler.config.plan import Wanted, symbols, wanted, worker_name
+from feedhandler.config.plan import Wanted, publish, symbols, wanted, worker_name
 from feedhandler.config.problems import Problems, join, quote
 from feedhandler.control import SOCKET_NAME
 from feedhandler.runtime import MAX_IPC_PATH_BYTES
@@ -242,11 +242,11 @@ def _check_addresses(config: Config, machine: Machine, problems: Problems) -> No
     index = 0
     for name, endpoint in config.endpoints.items():
         key = join("endpoints", name)
-        if not endpoint.publish and problems.sound(f"{key}.publish"):
+        if not publish(endpoint) and problems.sound(f"{key}.publish"):
             problems.add(f"{key}.publish", 'is empty: nobody could subscribe; leave it out for "ipc://{runtime}/..."')
         for number in range(endpoint.workers if problems.sound(f"{key}.workers") else 1):
             worker = worker_name(name, number)
-            for at, template in enumerate(endpoint.publish):
+            for at, template in enumerate(publish(endpoint)):
                 own = f"{key}.publish[{at}]"
                 judged = "{runtime}" not in template or problems.sound("runtime.directory")
                 if not (judged and problems.sound(own) and problems.sound(key)):

@@ -49,7 +49,7 @@ def _endpoint(config: Config, endpoint: Endpoint, key: str, written: dict[str, A
     network = endpoint.network or config.network
     # The simulated Bybit's port is known only once it runs.
     implied, by = (
-        ("", "the simulated Bybit's") if network == "sim" else (url(endpoint, network), "by network and product")
+        ("", "the simulated Bybit's") if network == "sim" else (url(config, endpoint), "by network and product")
     )
     lines = [
         *_lines(endpoint, said, leave_out=("network", "url")),

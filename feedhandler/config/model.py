@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from feedhandler.bybit.products import PING_INTERVAL_MAX_S
+from feedhandler.bybit.products import MAX_ACTIVE_TIME_MAX_S, PING_INTERVAL_MAX_S, Site
 
 Network = Literal["sim", "mainnet", "testnet", "demo"]
-ProductName = Literal["spot", "linear", "inverse", "option", "status"]
+ProductName = Literal["spot", "linear", "inverse", "option", "spread", "status", "private"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 
@@ -25,6 +25,23 @@ class SymbolFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
 
     file: str
+
+
+class SecretSource(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Where a secret is read, again at each connect: exactly one of the three. The secret itself is nowhere here."""
+
+    env: str = ""
+    """An environment variable."""
+    file: str = ""
+    """A file, relative to the configuration; `feedhandler.config.load` makes it absolute."""
+    credential: str = ""
+    """A systemd credential: a file in ``$CREDENTIALS_DIRECTORY``."""
+
+    def __str__(self) -> str:
+        """Name the place as a person would."""
+        if self.env:
+            return f"environment variable {self.env}"
+        return f"systemd credential {self.credential}" if self.credential else f"file {self.file}"
 
 
 class Runtime(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -58,6 +75,9 @@ class Connection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     """A connection of this age is opened anew while another line carries its topics; 0 = never. Needs ``lines = 2``."""
     max_attempts: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Failed attempts in a row before giving up; 0 = never."""
+    max_active_time_s: Annotated[float, Meta(ge=0, le=MAX_ACTIVE_TIME_MAX_S)] = 0.0
+    """After how long without a message of ours the venue cuts a private connection: 30 to 600; 0 = the venue's own
+    default, 10 minutes (dossier 1.3)."""
 
 
 class Publish(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -89,8 +109,9 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     unchecked_topics: list[str] = []
     """Topics passed to the venue without our check (new or retired ones)."""
     subscriptions: list[Subscriptions] = []
-    publish: list[str] = msgspec.field(default_factory=lambda: ["ipc://{runtime}/{worker}.pub"])
-    """ZeroMQ addresses to bind. Placeholders: ``{runtime}``, ``{endpoint}``, ``{worker}``, ``{index}``, sums too: ``{5600+index}``."""
+    publish: list[str] | None = None
+    """ZeroMQ addresses to bind. Placeholders: ``{runtime}``, ``{endpoint}``, ``{worker}``, ``{index}``, sums too:
+    ``{5600+index}``. None = ``ipc://{runtime}/{worker}.pub``, for private streams ``ipc://{runtime}/private/{worker}.pub``."""
     lines: Annotated[int, Meta(ge=1, le=2)] = 1
     """Connections that carry every topic: with 2 the first copy wins, and the loss of one is not seen."""
     workers: Annotated[
@@ -102,8 +123,18 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     """Cores for the worker and for ZeroMQ's thread; ``[]`` = leave to the system."""
     network: Network | None = None
     """Overrides the top level's."""
+    site: Site | None = None
+    """Overrides the top level's."""
     url: str = ""
-    """Overrides what network and product imply."""
+    """Overrides what network, site and product imply."""
+    api_key: SecretSource | None = None
+    """Where the key of the account is read; private only, as are the three that follow."""
+    api_secret: SecretSource | None = None
+    retain: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    """Last records of each topic, repeated to a newcomer."""
+    allow_dcp: bool = False
+    """Whether ``dcp.*`` may be subscribed: our connection keeps the venue from cancelling orders while a strategy is
+    dead."""
     connection: Connection = Connection()
 
 
@@ -111,6 +142,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """The whole file, with the defaults of ``[connection]`` already merged into each endpoint's own."""
 
     network: Network
+    site: Site = ""
+    """Which of the venue's sites on mainnet: ``""`` = bybit.com, else a regional or alternative host (dossier 1.1)."""
     runtime: Runtime = Runtime()
     connection: Connection = Connection()
     publish: Publish = Publish()
@@ -126,7 +159,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     product: ProductName
     network: Network
     url: str
-    """The venue's. For the built-in simulated Bybit it holds ``{simulator}``: the supervisor puts host:port there."""
+    """The venue's, with ``?max_active_time=…`` where that is configured. For the built-in simulated Bybit it holds
+    ``{simulator}``: the supervisor puts host:port there."""
     simulated: bool
     """True where the data come from the built-in simulated Bybit: flagged on every record."""
     topics: list[str]
@@ -137,6 +171,11 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     cpu: list[int]
     priority: int = 0
     lines: int = 1
+    api_key: SecretSource | None = None
+    """Where the worker reads the key at each connect. None = public, or the simulator's test key."""
+    api_secret: SecretSource | None = None
+    retain: int = 0
+    """Last records of each private topic, repeated to a newcomer; 0 for public streams."""
     connection: Connection
     send_high_water_mark: int
     quiet_status_s: float

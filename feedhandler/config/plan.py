@@ -10,12 +10,18 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from feedhandler.bybit import topics as grammar
-from feedhandler.bybit.products import HOSTS, PRODUCTS, STATUS_TOPIC
+from feedhandler.bybit.products import HOSTS, PRODUCTS, SITES, STATUS_TOPIC, Site
 from feedhandler.config import addresses
 from feedhandler.config.model import Config, Endpoint, Network, Subscriptions, SymbolFile, WorkerPlan
+from feedhandler.runtime import PRIVATE_DIRECTORY
 
 SIMULATOR: Final = "{simulator}"
 """Stands in a URL for host:port of the built-in simulated Bybit, known once it runs."""
+MAX_ACTIVE_TIME: Final = "max_active_time"
+"""The key in the query of a private URL (dossier 1.3)."""
+PUBLISH: Final = ("ipc://{runtime}/{worker}.pub",)
+PUBLISH_PRIVATE: Final = (f"ipc://{{runtime}}/{PRIVATE_DIRECTORY}/{{worker}}.pub",)
+"""Where an endpoint publishes unless it says so itself: private streams where the owner alone can connect."""
 
 
 class Wanted(NamedTuple):
@@ -75,12 +81,40 @@ def share(topics: list[str], workers: int) -> list[list[str]]:
     return [[topic for topic in topics if topic in share] for share in shares]
 
 
-def url(endpoint: Endpoint, network: Network) -> str:
+def is_private(endpoint: Endpoint) -> bool:
+    """Say whether an endpoint carries an account's own streams."""
+    return endpoint.product == "private"
+
+
+def publish(endpoint: Endpoint) -> list[str]:
+    """Return the addresses an endpoint binds, placeholders still in them."""
+    if endpoint.publish is not None:
+        return endpoint.publish
+    return list(PUBLISH_PRIVATE if is_private(endpoint) else PUBLISH)
+
+
+def site(config: Config, endpoint: Endpoint) -> Site:
+    """Return the venue's site that an endpoint on mainnet uses."""
+    return config.site if endpoint.site is None else endpoint.site
+
+
+def url(config: Config, endpoint: Endpoint) -> str:
     """Return the URL an endpoint connects to; ``{simulator}`` stands for the address of the built-in simulated Bybit."""
-    if endpoint.url:
-        return endpoint.url
-    host = f"ws://{SIMULATOR}" if network == "sim" else HOSTS[network]
-    return host + PRODUCTS[endpoint.product].path
+    whole = endpoint.url or _host(config, endpoint) + PRODUCTS[endpoint.product].path
+    seconds = endpoint.connection.max_active_time_s
+    if not seconds or not is_private(endpoint) or f"{MAX_ACTIVE_TIME}=" in whole:
+        return whole
+    return f"{whole}{'&' if '?' in whole else '?'}{MAX_ACTIVE_TIME}={seconds:g}s"
+
+
+def _host(config: Config, endpoint: Endpoint) -> str:
+    match endpoint.network or config.network:
+        case "sim":
+            return f"ws://{SIMULATOR}"
+        case "mainnet":
+            return SITES[site(config, endpoint)]
+        case network:
+            return HOSTS[network]
 
 
 def canary(endpoint: Endpoint, topics: list[str]) -> str:
@@ -92,24 +126,37 @@ def canary(endpoint: Endpoint, topics: list[str]) -> str:
 def _watching_status(config: Config) -> Config:
     """Add an endpoint for the venue's announcements, one for each real network that public endpoints use.
 
-    They tell strategies of maintenance in advance. A configuration that names such an endpoint itself keeps its own.
+    They tell strategies of maintenance in advance. It is at the site of the network's first public endpoint. A
+    configuration that names such an endpoint itself keeps its own.
     """
-    networks = {
-        network
-        for endpoint in config.endpoints.values()
-        if (network := endpoint.network or config.network) in HOSTS
-        and url(endpoint, network).startswith(HOSTS[network])
-    }
+    sites: dict[Network, Site] = {}
+    for endpoint in config.endpoints.values():
+        network = endpoint.network or config.network
+        used = _real_site(network, url(config, endpoint))
+        if used is not None and not is_private(endpoint):
+            sites.setdefault(network, used)
     watched = {
         endpoint.network or config.network for endpoint in config.endpoints.values() if endpoint.product == "status"
     }
     endpoints = dict(config.endpoints)
-    for network in sorted(networks - watched):
+    for network in sorted(sites.keys() - watched):
         name = "status" if "status" not in endpoints else f"status_{network}"
         endpoints[name] = Endpoint(
-            product="status", topics=[STATUS_TOPIC], network=network, connection=config.connection
+            product="status",
+            topics=[STATUS_TOPIC],
+            network=network,
+            site=sites[network],
+            connection=config.connection,
         )
     return msgspec.structs.replace(config, endpoints=endpoints)
+
+
+def _real_site(network: Network, whole: str) -> Site | None:
+    """Return at which site of a real network a URL is, None where it is none of the venue's."""
+    hosts: dict[Site, str] = {"": HOSTS[network]} if network in HOSTS else {}
+    if network == "mainnet":
+        hosts = SITES
+    return next((name for name, host in hosts.items() if whole.startswith(f"{host}/")), None)
 
 
 def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> list[WorkerPlan]:
@@ -134,15 +181,18 @@ def plan(config: Config, runtime_directory: Path, *, terminal: bool = False) -> 
                     endpoint=name,
                     product=endpoint.product,
                     network=network,
-                    url=url(endpoint, network),
+                    url=url(config, endpoint),
                     # Whatever "sim" is connected to: data under that name are never taken for a market's.
                     simulated=network == "sim",
                     topics=part,
-                    publish=[addresses.fill(one, **fillings, index=len(plans)) for one in endpoint.publish],
+                    publish=[addresses.fill(one, **fillings, index=len(plans)) for one in publish(endpoint)],
                     runtime_directory=str(runtime_directory),
                     cpu=endpoint.cpu,
                     priority=endpoint.priority,
                     lines=endpoint.lines,
+                    api_key=endpoint.api_key,
+                    api_secret=endpoint.api_secret,
+                    retain=endpoint.retain if is_private(endpoint) else 0,
                     connection=msgspec.structs.replace(endpoint.connection, canary=canary(endpoint, topics)),
                     send_high_water_mark=config.publish.send_high_water_mark,
                     quiet_status_s=config.publish.quiet_status_s,

@@ -13,10 +13,9 @@ from feedhandler.config.problems import Problems, join, listed, looks_secret, ne
 
 NOT_YET: Final[dict[type, frozenset[str]]] = {
     Config: frozenset({"metrics"}),
-    Endpoint: frozenset({"retain", "api_key", "api_secret", "allow_dcp"}),
 }
 """Keys that belong to the configuration but are not in this version."""
-PRODUCTS_NOT_YET: Final = frozenset({"spread", "private"})
+PRODUCTS_NOT_YET: Final[frozenset[str]] = frozenset()
 
 _TABLES: Final[dict[type, str]] = {
     Config: "the top level",
