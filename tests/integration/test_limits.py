@@ -2,14 +2,19 @@
 
 import functools
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import pytest
 from support.feed import Ear, Feed, wait_until
 from support.simulator import Simulator
 
-SYMBOLS = [f"VERYLONGNAMEDCOINNUMBER{number:04}USDT" for number in range(100)]
-STREAMS = ["orderbook.50", "publicTrade", "tickers", "allLiquidation", "kline.1"]
-SPOT_SYMBOLS = [f"COIN{number}USDT" for number in range(20)]
+LINEAR_STREAMS = ["orderbook.50", "publicTrade", "tickers", "allLiquidation", "kline.1"]
+SPOT_STREAMS = ["orderbook.50", "publicTrade", "tickers", "kline.1"]
+# Names as long as the longest that are listed: 1,500 topics of them are more than one connection may have.
+LINEAR_SYMBOLS = [f"LONGNAMED{number:04}USDT" for number in range(300)]
+SPOT_SYMBOLS = [f"COIN{number}USDT" for number in range(100)]
 
 
 def rejections(ear: Ear, subject: str) -> list[str]:
@@ -17,56 +22,73 @@ def rejections(ear: Ear, subject: str) -> list[str]:
     return [status["reason"] for status in ear.statuses(subject) if status["state"] == "rejected"]
 
 
-def test_500_topics_on_linear_and_60_on_spot_are_subscribed_within_the_limits(tmp_path: Path) -> None:
-    """All are subscribed, over as many connections as it takes; one misspelt symbol is rejected and costs nobody else."""
-    with Simulator("--rate", "0.2") as venue:
+def of_product(stats: dict[str, Any], product: str) -> list[dict[str, Any]]:
+    """Return the connections of one product."""
+    return [connection for connection in stats["connections"] if connection["product"] == product]
+
+
+def states(worker: dict[str, Any]) -> Counter[str]:
+    """Count a worker's topics by their state."""
+    return Counter(state for state, _ in worker["topics"].values())
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_300_symbols_on_linear_and_100_on_spot_within_every_limit(tmp_path: Path, lines: int) -> None:
+    """1,500 topics and 400 are live in one feed; one misspelt symbol on each is rejected and costs nobody else."""
+    with Simulator("--rate", "0.02") as venue:
         config = f"""
             network = "sim"
             [endpoints.linear]
             product = "linear"
+            lines = {lines}
             url = "{venue.url_of("linear")}"
-            symbols = {json.dumps(SYMBOLS)}
-            streams = {json.dumps(STREAMS)}
+            symbols = {json.dumps(LINEAR_SYMBOLS)}
+            streams = {json.dumps(LINEAR_STREAMS)}
             topics = ["tickers.NOPEUSDT"]
             [endpoints.spot]
             product = "spot"
+            lines = {lines}
             url = "{venue.url_of("spot")}"
             symbols = {json.dumps(SPOT_SYMBOLS)}
-            streams = ["orderbook.50", "publicTrade", "tickers"]
+            streams = {json.dumps(SPOT_STREAMS)}
             topics = ["publicTrade.NOPEUSDT"]
         """
         feed = Feed(tmp_path, config)
-        with (
-            Ear(
-                [feed.address("linear"), feed.address("spot")], ["linear.tickers.NOPEUSDT", "spot.publicTrade.NOPEUSDT"]
-            ) as ear,
-            feed,
-        ):
-            linear, spot = feed.wait_live("linear", 30), feed.wait_live("spot", 30)
-            stats = venue.stats()
-            refusals = [
-                wait_until(functools.partial(rejections, ear, subject), f"{subject} rejected")
-                for subject in ("linear.tickers.NOPEUSDT", "spot.publicTrade.NOPEUSDT")
+        misspelt = ["linear.tickers.NOPEUSDT", "spot.publicTrade.NOPEUSDT"]
+        with Ear([feed.address("linear"), feed.address("spot")], misspelt) as ear, feed:
+            linear, spot = feed.wait_live("linear", 40), feed.wait_live("spot", 40)
+            told = [
+                wait_until(functools.partial(rejections, ear, subject), f"{subject} rejected") for subject in misspelt
             ]
-    assert refusals == [["error:handler not found,topic:tickers.NOPEUSDT"], ["Invalid symbol :[publicTrade.NOPEUSDT]"]]
-    for worker, count in ((linear, 500), (spot, 60)):
-        states = [state for state, _ in worker["topics"].values()]
-        assert (states.count("live"), states.count("rejected")) == (count, 1)
-    by_product = {
-        product: [connection for connection in stats["connections"] if connection["product"] == product]
-        for product in ("linear", "spot")
+            stats = venue.stats()
+    assert told == [["error:handler not found,topic:tickers.NOPEUSDT"], ["Invalid symbol :[publicTrade.NOPEUSDT]"]]
+    assert states(linear) == {"live": 1500, "rejected": 1}
+    assert states(spot) == {"live": 400, "rejected": 1}
+    connections = {product: of_product(stats, product) for product in ("linear", "spot")}
+    # Each carries one topic more: the canary that tells a mute connection from a quiet market.
+    carried = {name: sum(len(one["topics"]) for one in found) for name, found in connections.items()}
+    wanted = {"linear": 1500 * lines, "spot": 400 * lines}
+    assert carried == {name: count + len(connections[name]) for name, count in wanted.items()}
+    # As many connections as the characters take, and not one more; each within the 21,000, and none dialled again.
+    characters = {
+        name: [len(json.dumps(one["topics"], separators=(",", ":"))) for one in found]
+        for name, found in connections.items()
     }
-    assert len(by_product["linear"]) == 2  # more than 21,000 characters
-    assert len(by_product["spot"]) == 1
-    assert all(
-        connection["args_characters"] <= 21_000 for connections in by_product.values() for connection in connections
-    )
-    assert all(connection["largest_request_args"] <= 10 for connection in by_product["spot"])
-    # One topic more on each connection: the canary that tells a mute connection from a quiet market.
-    assert sum(len(connection["topics"]) for connection in by_product["linear"]) == 500 + 2
-    assert sum(len(connection["topics"]) for connection in by_product["spot"]) == 60 + 1
+    assert max(characters["linear"] + characters["spot"]) <= 21_000
+    assert [len(found) for found in connections.values()] == [
+        lines * -(-sum(found) // lines // 21_000) for found in characters.values()
+    ]
+    assert len(connections["linear"]) > lines
+    assert stats["connection_attempts"] == sum(map(len, connections.values()))
+    assert stats["most_attempts_in_5_min"] <= 500
+    refused = sum(stats["refused_requests"].values())
+    assert refused == 2 * lines  # each misspelt symbol once on each line: nothing loops
+    for product, at_most in (("linear", 50), ("spot", 10)):
+        for one in connections[product]:
+            assert one["largest_request_args"] == at_most
+            # Full requests, but for the last one and what a refusal made go again.
+            assert one["requests_by_op"]["subscribe"] <= -(-len(one["topics"]) // at_most) + 2
     assert stats["violations"] == {}
-    assert sum(stats["refused_requests"].values()) == 2  # each misspelt symbol once: nothing loops
 
 
 def test_a_refused_topic_is_not_asked_for_in_a_loop(tmp_path: Path) -> None:
