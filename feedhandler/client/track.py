@@ -258,15 +258,20 @@ class Track:
             self._join(before)
         self._miss(before, record, now_ns)
         self.sequence = record.sequence
-        is_first = self._status is None
-        self._status = status
+        told, self._status = self._status, status
         if status.state not in (LIVE, STALE):
             # The next data record of a state is a snapshot: nothing that is held will be continued.
             self._fall_out()
             self._fallen = False
         self._latest = record
-        # Of an epoch the first is news, even where the state is the same: it may tell of a hole.
-        self._undelivered = is_first or not repeated or status.state != self.state
+        # Of an epoch the first is news, even where the state is the same: it may tell of a hole. A repeated one is where
+        # the one that it repeats was lost, or something else has been said since.
+        self._undelivered = (
+            told is None
+            or not repeated
+            or (status.state, status.reason, status.since_ns) != (told.state, told.reason, told.since_ns)
+            or status.state != self.state
+        )
         if status.state == LIVE or not self.last_ns:
             self.last_ns = record.published_ns
 

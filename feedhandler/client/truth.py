@@ -103,7 +103,7 @@ class Truth:
 
     def tick(self, busy: Container[str]) -> None:
         """Judge silence and unanswered requests; ``busy`` are the workers of whom not everything was read yet."""
-        gone = self._feed_is_gone()
+        gone = self._feed_is_gone(busy)
         # Where there is no feed at all, that is said of every subject.
         for link in self._links.fallen_silent(self.links if gone else busy, self._now_s):
             self._lose(link, link.silence)
@@ -114,8 +114,9 @@ class Truth:
         for track, request in list(self._requests.items()):
             self._pursue(track, request, busy)
 
-    def _feed_is_gone(self) -> bool:
-        heard = any(link.state == UP for link in self._links)
+    def _feed_is_gone(self, busy: Container[str]) -> bool:
+        # A program that was busy itself has still to read what a worker said.
+        heard = any(link.state == UP or link.name in busy for link in self._links)
         if self._alive or heard or self._feed_seen_s is None:
             self._feed_seen_s = self._now_s
         return self._now_s - self._feed_seen_s > NO_FEED_S

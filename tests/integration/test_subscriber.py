@@ -145,6 +145,15 @@ def test_fixed_addresses(publisher: Publisher) -> None:
         assert feed.reason("linear.orderbook.50.BTCUSTD").endswith(f"the nearest seen: {BOOK}")
 
 
+def test_strategy_that_is_busy_at_first_is_told_of_no_missing_feed(publisher: Publisher) -> None:
+    """Subscribed, then seconds of something else: the answer waits in the socket, and nothing is said before it."""
+    with Subscriber(addresses=[publisher.address]) as feed:
+        feed.subscribe(BOOK)
+        assert feed.receive(0) is None
+        time.sleep(1.5)
+        assert [said(record) for record in until(feed, numbered(BOOK, 3))] == [("status", 3, "live"), ("snapshot", 3)]
+
+
 def test_worker_on_tcp(tmp_path: Path) -> None:
     """As on ipc."""
     with Publisher(tmp_path, TOPICS, address="tcp://127.0.0.1:*") as publisher, Subscriber(runtime=tmp_path) as feed:

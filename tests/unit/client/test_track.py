@@ -280,6 +280,34 @@ def test_status_that_says_nothing_new_is_not_delivered(book: Followed) -> None:
     assert book.take(status(BOOK, 10, repeated=True), status(BOOK, 10, repeated=True)) == []
 
 
+@pytest.mark.parametrize("state", [wire.LIVE, wire.DOWN, wire.REJECTED])
+def test_status_is_told_once_however_often_it_is_repeated(state: str) -> None:
+    """Its first word, the answer to a newcomer, the repeat in a silence: the same state for the same reason is told once."""
+    followed = Followed(TRADES)
+    said_once = [("status", 3, state)]
+    assert followed.take(status(TRADES, 3, state, reason="why")) == said_once
+    repeats = [status(TRADES, 3, state, reason="why", repeated=True, lines_up=up) for up in (1, 0)]
+    assert followed.take(*repeats, *repeats) == []
+    other = Followed(TRADES)
+    assert other.take(*repeats, *repeats) == said_once
+
+
+def test_repeated_status_stands_for_one_that_was_lost(trades: Followed) -> None:
+    """Down and live again were lost: the repeat tells the hole, although the state is the one that was told last."""
+    told = trades.take(
+        status(TRADES, 12, repeated=True, since_ns=START_NS + 5, blind_from_ns=1, blind_to_ns=2, lost=None)
+    )
+    assert told == [("said here", 12, "live", 2), ("status", 12, "live", None)]
+    assert trades.take(status(TRADES, 12, repeated=True, since_ns=START_NS + 5)) == []
+    assert trades.take(
+        status(TRADES, 13, wire.DOWN), status(TRADES, 14, wire.DOWN, repeated=True, reason="another")
+    ) == [
+        ("status", 13, "down"),
+        ("said here", 14, "down", 1),
+        ("status", 14, "down"),
+    ]
+
+
 def test_resync_of_the_worker_is_told_as_it_says(book: Followed) -> None:
     """The worker's statuses pass as they are; live comes with the snapshot that makes it true."""
     assert book.take(status(BOOK, 11, wire.RESYNCING)) == [("status", 11, "resyncing")]

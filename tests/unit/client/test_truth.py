@@ -648,6 +648,17 @@ def test_fixed_address_without_a_worker_is_no_feed() -> None:
     assert feed.tick(1.1) == [("said here", 0, "unknown")]
 
 
+def test_unread_messages_are_a_feed() -> None:
+    """A program that is busy after it subscribed has the worker's answer in its socket: there is a feed, and it is live."""
+    feed = Feed()
+    feed.truth.set_addresses(["ipc:///a"])
+    feed.truth.subscribe(BOOK)
+    assert feed.tick() == []
+    assert feed.tick(5.0, busy=("ipc:///a",)) == []
+    assert feed.take(status(BOOK, 1), snapshot(2), worker="ipc:///a") == [("status", 1, "live"), ("snapshot", 2)]
+    assert feed.tick(0.1) == []
+
+
 def test_misspelt_subject_at_fixed_addresses_is_found_by_silence() -> None:
     """Without a directory, a subject that no worker answers for is unassigned, with the nearest that was seen."""
     feed = Feed()
