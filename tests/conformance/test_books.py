@@ -7,6 +7,7 @@ import pytest
 from support.lane import Rig, book, delta, message, snapshot, status, ticker
 
 from feedhandler import wire
+from feedhandler.worker.feed import INSPECTION_ROUNDS
 
 BOOK, LEVEL_1, RPI, FULL = (f"orderbook.{kind}.BTCUSDT" for kind in ("50", "1", "rpi", "full"))
 TICKER = "tickers.BTCUSDT"
@@ -218,6 +219,27 @@ def test_5_4_delete_of_an_unknown_level_is_tolerated() -> None:
     assert image(rig, BOOK)["b"] == [["100.0", "1"]]
 
 
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [
+        ([("100.5", "1")], "crossed: best bid 100.5, best ask 100.5"),
+        ([(str(price), "1") for price in range(1, 51)], "too deep: 51 levels on a side of 50"),
+    ],
+    ids=["crossed", "too deep"],
+)
+def test_5_4_book_that_cannot_be_right_is_resynced(levels: list[tuple[str, ...]], reason: str) -> None:
+    """5.4, after apply: crossed, or a side longer than the depth -> stale, resync, though every u is in order."""
+    rig = started(BOOK)
+    rig.feed.inspect(rig.now_ns, rig.now_s)
+    rig.come(book(BOOK, "delta", 101, levels))
+    rig.take()
+    for _ in range(2 * INSPECTION_ROUNDS):
+        rig.feed.inspect(rig.now_ns, rig.now_s)
+    (said,) = (status(record) for record in rig.take())
+    assert (said.state, said.reason) == ("resyncing", reason)
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+
+
 def test_5_5_snapshot_may_be_older_than_its_serving() -> None:
     """5.5: ts is the time of serving, cts that of the state: the image keeps the last record's, as sent."""
     rig = started(BOOK)
@@ -282,6 +304,43 @@ def test_4_3_full_book_has_no_snapshot_on_this_socket() -> None:
     assert [record.kind for record in rig.take()] == [wire.DELTA] * 4
     rig.feed.answer(rig.route(FULL), rig.now_ns, rig.now_s)
     assert [record.kind for record in rig.take()] == [wire.STATUS]
+
+
+def test_4_3_full_book_is_held_against_its_ids() -> None:
+    """4.3: u is officially +1; a jump is said, with what is lost, and that no snapshot here makes it good."""
+    rig = started(FULL)
+    rig.come(delta(FULL, 700))
+    rig.take()
+    rig.come(delta(FULL, 703))
+    said = status(rig.take()[-1])
+    assert (said.state, said.reason) == ("resyncing", "gap: u 700 was followed by u 703")
+    assert (said.lost, said.recoverable) == (2, False)
+
+
+@pytest.mark.parametrize("update_id", [1, 703], ids=["delisted, or u begins again", "later"])
+def test_4_3_full_book_may_be_empty(update_id: int) -> None:
+    """4.3: a delisting, and the phases before a market, send empty sides: passed on, for the strategy to judge."""
+    rig = started(FULL)
+    rig.come(delta(FULL, 702))
+    rig.take()
+    rig.come(book(FULL, "delta", update_id))
+    assert [record.kind for record in rig.take()] == [wire.DELTA]
+
+
+@pytest.mark.parametrize(
+    "topic", [f"orderbook.{depth}.BTC-25DEC26-100000-C" for depth in (1, 50)] + ["kline.1.BTC-25DEC26-100000-C"]
+)
+def test_3_2_topic_that_is_acknowledged_and_never_comes_is_told(topic: str) -> None:
+    """3.2: option lists such topics as subscribed, and nothing ever comes: a state is not live without its first."""
+    rig = Rig("option")
+    rig.carry(topic)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(topic)
+    assert rig.state(topic) == "subscribing"
+    rig.tick(71)
+    told = {(said.state, said.reason) for said in rig.statuses(topic)}
+    assert ("resyncing", "no snapshot came") in told
+    assert "live" not in {state for state, _ in told}
 
 
 def test_4_5_empty_text_is_a_value_and_absence_is_none() -> None:
