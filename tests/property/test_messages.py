@@ -1,4 +1,7 @@
-"""Messages of every topic: any bytes are read or refused, and the same content reads the same however it is written."""
+"""Messages of every topic: any bytes are read or refused, and the same content reads the same however it is written.
+
+By the decoders, which strategies use, and by a live feed, which publishes what it reads.
+"""
 
 import json
 from collections.abc import Callable
@@ -10,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
+from support.lane import Rig
 from support.venue_frames import assert_same
 
+from feedhandler import wire
 from feedhandler.bybit import messages
 from feedhandler.bybit.messages import Message, decoder
 from feedhandler.bybit.operations import Acknowledgement, Pong, parse_reply
@@ -226,3 +231,70 @@ def test_any_json_in_any_field_is_a_message_or_refused(numbers: type, topic: str
     payload = json.dumps(message).encode(errors="surrogatepass")
     read = read_or_refuse(lambda: decoder("", topic, numbers)(payload))
     assert isinstance(read, Message | msgspec.DecodeError)
+
+
+CARRIED: Final = ("orderbook.50.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.full.BTCUSDT", "orderbook.rpi.BTCUSDT")
+PLAIN: Final = ("tickers.BTCUSDT", "publicTrade.BTCUSDT", "kline.1.BTCUSDT", "insurance.USDT", "priceLimit.BTCUSDT")
+
+
+def rows(topic: str) -> st.SearchStrategy[Any]:
+    """Return data as a topic's are, or nearly."""
+    if topic.startswith("orderbook."):
+        levels = st.lists(st.tuples(NUMBER, NUMBER).map(list) | JSON, max_size=3)
+        numbers = st.integers(0, 3) | WHOLE | JSON
+        return st.fixed_dictionaries({"u": numbers}, optional={"b": levels, "a": levels, "s": TEXT, "seq": WHOLE})
+    one = st.dictionaries(TEXT, JSON, max_size=3)
+    return one if topic.startswith(("tickers.", "priceLimit.")) else st.lists(one, max_size=2)
+
+
+NEARLY_FRAMES: Final = BYTES | st.sampled_from((*CARRIED, *PLAIN)).flatmap(
+    lambda topic: st.fixed_dictionaries(
+        {"topic": st.just(topic)},
+        optional={"type": st.sampled_from(["snapshot", "delta", "", "else"]), "data": JSON | rows(topic), "ts": JSON},
+    ).map(lambda some: json.dumps(some).encode(errors="surrogatepass"))
+)
+
+
+def started() -> Rig:
+    rig = Rig()
+    rig.start(*CARRIED, *PLAIN)
+    return rig
+
+
+@given(st.lists(NEARLY_FRAMES, min_size=1, max_size=6))
+@settings(max_examples=300)
+def test_any_bytes_to_a_live_feed_are_a_record_an_answer_or_counted(payloads: list[bytes]) -> None:
+    """Each frame is published as it came, is one of the venue's answers, or is counted; nothing else ever happens."""
+    rig = started()
+    for payload in payloads:
+        counted = rig.feed.counters.total()
+        is_data = rig.come(payload)
+        published = [record.payload for record in rig.take() if record.kind != wire.STATUS]
+        if is_data:
+            assert published in ([payload], []), "published as it came, or not at all"
+            assert published or rig.feed.counters.total() > counted
+        else:
+            assert published == []
+            # What is no answer either, the connection counts (`unparsed`).
+            assert isinstance(parse_reply(payload), Acknowledgement | Pong | None)
+    # Whatever came, time goes on and newcomers are answered.
+    rig.tick(1)
+    for route in rig.feed.routes.values():
+        rig.feed.answer(route, rig.now_ns, rig.now_s)
+
+
+@given(rewritten())
+@settings(max_examples=200)
+def test_a_feed_takes_the_same_content_the_same_way(written: tuple[dict[str, Any], bytes]) -> None:
+    """Written otherwise, a message gets the same kind and number, and makes the same states and counters."""
+    message, text = written
+    outcomes = []
+    for payload in (json.dumps(message).encode(), text):
+        rig = Rig()
+        rig.carry(message["topic"])
+        rig.lane.opened(rig.now_ns)
+        rig.subscribe(message["topic"])
+        taken = rig.come(payload)
+        records = [(record.kind, record.flags, record.sequence) for record in rig.take()]
+        outcomes.append((taken, records, rig.state(message["topic"]), dict(rig.feed.counters)))
+    assert outcomes[0] == outcomes[1]
