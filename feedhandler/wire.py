@@ -138,6 +138,8 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Attempts to connect again."""
     rotations: int = 0
     """Connections opened anew because of their age, as planned."""
+    auth_failures: int = 0
+    """Times that the venue refused the account's key, or that there was none to show."""
     mutes: int = 0
     """Connections given up because nothing came although the venue owed something."""
     gaps: int = 0

@@ -69,8 +69,13 @@ class Carrier:
         lines: int = 1,
         permit: Callable[[str], Awaitable[str]] | None = None,
         explain: Callable[[str], str] = str,
+        sign: Callable[[int], bytes] | None = None,
     ) -> None:
-        """``settings.canary`` is a topic or ``""``. ``ended`` is told when a connection's task ends."""
+        """Carry nothing yet.
+
+        ``settings.canary`` is a topic or ``""``. ``ended`` is told when a connection's task ends. ``sign`` makes the
+        ``auth`` requests of private connections (see `Connection`).
+        """
         self.feed = feed
         self.bundles: list[Bundle] = []
         self._lines = lines
@@ -80,6 +85,7 @@ class Carrier:
         self._ended = ended
         self._permit = permit
         self._explain = explain
+        self._sign = sign
         self._loop = asyncio.get_running_loop()
         self._rotate_s = self._loop.time() + ROTATION_PAUSE_S
         self._urged = False
@@ -166,7 +172,9 @@ class Carrier:
             pong_timeout_s=self._settings.pong_timeout_s,
             has_data=lane.has_data,
         )
-        connection = Connection(f"{self.feed.worker}/{name}", self._url, self._settings, session, lane, self._permit)
+        connection = Connection(
+            f"{self.feed.worker}/{name}", self._url, self._settings, session, lane, self._permit, self._sign
+        )
         connection.explain = self._explain
         connection.task.add_done_callback(self._ended)
         return connection

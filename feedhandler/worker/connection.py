@@ -5,6 +5,7 @@ another generation than the present one is turned away at the door, so a cancell
 """
 
 import asyncio
+import datetime as dt
 import functools
 import logging
 import os
@@ -18,22 +19,35 @@ from typing import Final
 import picows
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from feedhandler.bybit import operations
+from feedhandler.bybit import authentication, operations
 from feedhandler.bybit.operations import Pong
 from feedhandler.bybit.products import MAX_MESSAGE_BYTES
 from feedhandler.config.model import Connection as Settings
+from feedhandler.credentials import CredentialsError
+from feedhandler.worker.backoff import Backoff, auth_pause_s
 from feedhandler.worker.feed import Lane
-from feedhandler.worker.session import Acknowledged, Asked, Disconnect, Refused, Send, Session
+from feedhandler.worker.session import (
+    Acknowledged,
+    Asked,
+    Authorized,
+    Disconnect,
+    Phase,
+    Refused,
+    Send,
+    Session,
+    Unauthorized,
+)
 
 READ_BUFFER_BYTES: Final = 65_536
 """picows doubles a buffer that is nearly full and never shrinks it; this holds a burst of ordinary frames."""
 REFUSED_LEAST_S: Final = 5.0
-REFUSED_CAP_S: Final = 120.0
-"""Pauses after HTTP 403 and 429: too many connections, or shut out for a while; hammering makes it worse (dossier 2.4).
+"""Pause after HTTP 403 and 429: too many connections, or shut out for a while; hammering makes it worse (dossier 2.4).
 Other refusals (502, 504 from the load balancer) are backed off like a lost connection."""
 TOO_MANY: Final = (403, 429)
 WISH_CAP_S: Final = 600.0
 """The longest wish (Retry-After) that is granted."""
+STEADY_S: Final = 30.0
+"""A connection that was subscribed for so long has worked, also without data: an account may be silent for days."""
 _TCP_CLOSE: Final = 7
 """The state of a connection that is no more, in Linux' tcp_info."""
 CLOSE_PATIENCE_S: Final = 0.5
@@ -44,34 +58,6 @@ CLOSE_PATIENCE_S: Final = 0.5
 def _ssl_context() -> ssl.SSLContext:
     """Return the one TLS context of the process: reading the certificates takes milliseconds that data would wait."""
     return ssl.create_default_context()
-
-
-class Backoff:
-    """When to dial again: the first retry at once, then base * 2^n with jitter, up to the cap. Pure."""
-
-    def __init__(self, base_s: float, cap_s: float, jitter: Callable[[], float] = random.random) -> None:
-        self._base_s = base_s
-        self._cap_s = cap_s
-        self._jitter = jitter
-        self._retries = 0
-
-    def next_s(self, least_s: float = 0.0) -> float:
-        """Return the pause before the next retry. Half of it is jitter: many workers must not dial in step.
-
-        ``least_s`` is what a refusal calls for: no retry is immediate then, and the pauses double from there.
-        """
-        self._retries += 1
-        if least_s:
-            wait_s: float = min(least_s * 2 ** min(self._retries - 1, 30), max(REFUSED_CAP_S, least_s))
-            return wait_s + self._jitter()
-        if self._retries == 1:
-            return 0.0
-        pause_s: float = min(self._base_s * 2 ** min(self._retries - 2, 30), self._cap_s)
-        return pause_s * (0.5 + 0.5 * self._jitter())
-
-    def reset(self) -> None:
-        """Start over: data has flowed."""
-        self._retries = 0
 
 
 class Connection:
@@ -85,7 +71,13 @@ class Connection:
         session: Session,
         lane: Lane,
         permit: Callable[[str], Awaitable[str]] | None = None,
+        sign: Callable[[int], bytes] | None = None,
     ) -> None:
+        """Begin to dial.
+
+        ``sign`` makes the ``auth`` request that a private connection begins with, as of Unix ms; it raises
+        `CredentialsError` where there is no key to sign with.
+        """
         self.name = name
         self.url = url
         self.session = session
@@ -102,8 +94,15 @@ class Connection:
         self._settings = settings
         self._permit = permit
         """Waited for before each dial, for the venue's connection budget is shared; says what was remarkable."""
+        self._sign = sign
+        self._auth_failures = 0
+        """In a row."""
+        self._objection = ""
+        """Why nothing may be subscribed until the next attempt."""
+        self._told: set[str] = set()
+        """Topics that were told so."""
         self._least_s = 0.0
-        self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s)
+        self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s, random.random)
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
         self._socket: socket.socket | None = None
@@ -117,7 +116,8 @@ class Connection:
 
     async def _keep_open(self) -> None:
         while not self._closing:
-            self._flowed = False
+            self._flowed = self._subscribed = False
+            self._objection = ""
             if self._permit is not None and (remark := await self._permit(self.name)):
                 self.news.append(remark)
             transport = await self._dial()
@@ -140,7 +140,15 @@ class Connection:
                 return
             if not self._closing:
                 self.lane.count("reconnects")
-                await asyncio.sleep(self._backoff.next_s(self._least_s))
+                await asyncio.sleep(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Return the pause before the next attempt."""
+        if not self._objection:
+            return self._backoff.next_s(self._least_s)
+        pause_s = auth_pause_s(self._auth_failures, random.random())  # noqa: S311 - no secret
+        self.news.append(f"authenticates again in {pause_s:.0f} s")
+        return pause_s
 
     async def _dial(self) -> WSTransport | None:
         """Open the WebSocket within the deadline, TCP, TLS and upgrade together; None and a reason where it fails."""
@@ -205,6 +213,8 @@ class Connection:
         self._socket = None
         self.generation += 1
         self.session.closed()
+        if self._subscribed and self._loop.time() - self.opened_s >= STEADY_S:
+            self.data_flows()
         self._reason = self._reason or _why(transport)
         if not self._closing:
             self.news.append(f"lost: {self._reason}")
@@ -251,11 +261,33 @@ class Connection:
         self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
-        self.session.opened(self._loop.time())
+        auth = b""
+        if self._sign is not None:
+            try:
+                auth = self._sign(time.time_ns() // 1_000_000)
+            except CredentialsError as error:
+                self._locked_out(str(error), str(error))
+                return
+        self.session.opened(self._loop.time(), auth)
         self.step()
 
+    def _locked_out(self, text: str, reason: str) -> None:
+        """Say on every topic why it cannot be had, and leave the venue in peace for a while."""
+        self.lane.count("auth_failures")
+        self._auth_failures += 1
+        self._objection, self._told = text, set()
+        self._refuse_untold()
+        self.give_up(reason)
+
+    def _refuse_untold(self) -> None:
+        """Topics wanted while we are locked out are no better off. What is subscribed, or refused for itself, stays so."""
+        for topic in [topic for topic in self.session.topics if topic not in self._told]:
+            self._told.add(topic)
+            if self.session.phase(topic) not in (Phase.SUBSCRIBED, Phase.REFUSED):
+                self.lane.refused(topic, self._objection, time.time_ns())
+
     def data_flows(self) -> None:
-        """The first data of this connection came: the next loss is a new one."""
+        """It worked: the next loss is a new one."""
         self._flowed = True
         self._backoff.reset()
 
@@ -273,6 +305,8 @@ class Connection:
 
     def step(self) -> None:
         """Do what the session wants done now, and sleep until it wants something again."""
+        if self._objection:
+            self._refuse_untold()
         if self._transport is None:
             return
         for action in self.session.step(self._loop.time()):
@@ -282,6 +316,7 @@ class Connection:
                 case Asked(topics):
                     self.lane.asked(topics)
                 case Acknowledged(topics):
+                    self._subscribed, self._auth_failures = True, 0
                     self.lane.acknowledged(topics, time.time_ns())
                 case Refused(topic, text):
                     self.news.append(f"refused {topic}: {text}")
@@ -289,10 +324,22 @@ class Connection:
                 case Disconnect(reason):
                     self.give_up(reason)
                     return
+                case Authorized():
+                    self.news.append("authenticated")
+                case Unauthorized(text):
+                    self._locked_out(text, f"authentication refused: {text}")
+                    if authentication.may_be_late(text):
+                        self.news.append(f"may be late: this machine's clock says {_clock()}")
+                    return
         if self._wake is not None:
             self._wake.cancel()
         wake_s = self.session.wake_s()
         self._wake = self._loop.call_at(wake_s, self.step) if wake_s != float("inf") else None
+
+
+def _clock() -> str:
+    """Return the time as this machine has it, for who compares it with the right one."""
+    return dt.datetime.now(dt.UTC).isoformat(sep=" ", timespec="milliseconds")
 
 
 def _is_closed(sock: socket.socket) -> bool:

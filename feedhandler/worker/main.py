@@ -9,6 +9,7 @@ import ctypes
 import faulthandler
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -82,6 +83,8 @@ def main() -> int:
         print(f"feedhandler.worker: no plan on standard input: {error}", file=sys.stderr)  # noqa: T201 - see above
         return EXIT_USAGE
     logger = log.start(plan.worker, plan.log_level, plan.log_format)
+    if plan.product == "private":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would have the account's secret in it
     if plan.cpu:
         os.sched_setaffinity(0, set(plan.cpu))
     try:

@@ -7,6 +7,9 @@ for again, in batches, on the next.
 A subscribe request on spot, linear and inverse is all or nothing, and only the first offender is named (dossier 3.4).
 So each refusal either takes the named topic out of its request or halves the request: every round is strictly smaller
 than the one before, and nothing loops.
+
+A private connection begins with ``auth``. Until that is answered nothing else is asked for, for it would be refused; and
+a refusal is final for the connection (dossier 3.1).
 """
 
 import enum
@@ -17,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from feedhandler.bybit import operations
+from feedhandler.bybit import authentication, operations
 from feedhandler.bybit.operations import Acknowledgement
 from feedhandler.bybit.products import Product
 
@@ -26,6 +29,8 @@ REQUESTS_IN_FLIGHT: Final = 4
 larger bursts got connections closed."""
 ACKNOWLEDGEMENT_TIMEOUT_S: Final = 5.0
 """How long an answer may take (dossier 5.4)."""
+AUTH_TIMEOUT_S: Final = 10.0
+"""The same for ``auth``: the venue looks a key up before it answers, and a connection given up costs one more."""
 REFUSED_RETRY_S: Final = 60.0
 """When a refused topic is asked for again; doubled each time."""
 REFUSED_RETRY_CAP_S: Final = 3600.0
@@ -73,7 +78,17 @@ class Refused(msgspec.Struct, frozen=True):
     text: str
 
 
-Action = Send | Disconnect | Asked | Acknowledged | Refused
+class Authorized(msgspec.Struct, frozen=True):
+    """The venue knows whose this private connection is: topics may be asked for."""
+
+
+class Unauthorized(msgspec.Struct, frozen=True):
+    """The venue does not let us in; the text is its own. Give the connection up, and leave the venue in peace."""
+
+    text: str
+
+
+Action = Send | Disconnect | Asked | Acknowledged | Refused | Authorized | Unauthorized
 
 
 class _Pending(msgspec.Struct):
@@ -115,6 +130,9 @@ class Session:
         self._pending: dict[str, _Pending] = {}
         self._requests = 0
         self._open = False
+        self._is_private = False
+        self._auth_due_s: float | None = None
+        """When the answer to ``auth`` is late; None while none is awaited."""
         self._ping_s = 0.0
         self._pong_due_s: float | None = None
         self.strange_replies = 0
@@ -168,16 +186,18 @@ class Session:
 
     # What happens to the connection.
 
-    def opened(self, now_s: float) -> None:
-        """Note that the connection is open: ask for everything, and ping at once (dossier 2.3)."""
+    def opened(self, now_s: float, auth: bytes = b"") -> None:
+        """Note that the connection is open: ask for everything, and ping at once (dossier 2.3).
+
+        ``auth`` is the request that a private connection begins with, signed for this connection alone.
+        """
         self._open = True
+        self._is_private = bool(auth)
         self._ping_s = now_s
         self._pong_due_s = None
-        for wanted in self._wanted.values():
-            # A refusal holds on every connection; silence may have been the last one's own.
-            if wanted.phase is not Phase.REFUSED or wanted.unanswered:
-                wanted.phase = Phase.QUEUED
-            wanted.unanswered = 0
+        if auth:
+            self._actions.append(Send(auth))
+            self._auth_due_s = now_s + AUTH_TIMEOUT_S
         self._queue([topic for topic, wanted in self._wanted.items() if wanted.phase is Phase.QUEUED])
 
     def closed(self) -> None:
@@ -187,7 +207,12 @@ class Session:
         self._joining.clear()
         self._leaving.clear()
         self._actions.clear()
-        self._pong_due_s = None
+        self._pong_due_s = self._auth_due_s = None
+        for wanted in self._wanted.values():
+            # A refusal holds on every connection; silence may have been this one's own.
+            if wanted.phase is not Phase.REFUSED or wanted.unanswered:
+                wanted.phase = Phase.QUEUED
+            wanted.unanswered = 0
 
     def pong(self) -> None:
         """Note the answer to our ping."""
@@ -195,9 +220,20 @@ class Session:
 
     def acknowledged(self, reply: Acknowledgement, now_s: float) -> None:
         """Take the venue's answer to a request."""
+        if self._auth_due_s is not None and reply.op in ("", operations.AUTH):
+            self._auth_due_s = None
+            if reply.success or authentication.is_repeated(reply.text):
+                self._actions.append(Authorized())
+            else:
+                self._end(Unauthorized(reply.text or "authentication refused"))
+            return
         pending = self._match(reply)
         if pending is None:
             self.strange_replies += 1
+            return
+        if self._is_private and not reply.success and authentication.is_needed(reply.text):
+            # Asking again would be refused again: only another connection can be authorized anew.
+            self._end(Unauthorized(reply.text))
             return
         for topic in pending.topics:
             if self._awaits(topic, pending):
@@ -218,10 +254,13 @@ class Session:
 
     def step(self, now_s: float) -> list[Action]:
         """Return what to do now, in order."""
+        if self._auth_due_s is not None and now_s >= self._auth_due_s:
+            self._end(Disconnect(f"no answer to auth within {AUTH_TIMEOUT_S:g} s"))
         if self._open:
-            self._time_out(now_s)
-            self._retry_refused(now_s)
-            self._send_requests(now_s)
+            if self._auth_due_s is None:
+                self._time_out(now_s)
+                self._retry_refused(now_s)
+                self._send_requests(now_s)
             self._keep_alive(now_s)
         actions, self._actions = self._actions, []
         return actions
@@ -233,11 +272,18 @@ class Session:
         due = [self._ping_s]
         if self._pong_due_s is not None:
             due.append(self._pong_due_s)
+        if self._auth_due_s is not None:
+            return min(*due, self._auth_due_s)
         due += [pending.sent_s + ACKNOWLEDGEMENT_TIMEOUT_S for pending in self._pending.values()]
         due += [wanted.retry_s for wanted in self._wanted.values() if wanted.phase is Phase.REFUSED]
         return min(due)
 
     # Inside.
+
+    def _end(self, action: Disconnect | Unauthorized) -> None:
+        """Ask for nothing more on this connection."""
+        self._actions.append(action)
+        self._open, self._auth_due_s = False, None
 
     def _queue(self, topics: list[str]) -> None:
         size = self._product.max_args_per_request

@@ -12,11 +12,12 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from feedhandler import control, wire
+from feedhandler import control, credentials, wire
 from feedhandler.bybit import maintenance
 from feedhandler.bybit.maintenance import Calendar
 from feedhandler.bybit.products import STATUS_TOPIC
 from feedhandler.config.model import WorkerPlan
+from feedhandler.credentials import Credentials
 from feedhandler.worker.carrier import TICK_S, Carrier
 from feedhandler.worker.diary import LOGGED_RAW_BYTES, Diary
 from feedhandler.worker.feed import Feed
@@ -43,6 +44,7 @@ class Worker:
             simulated=plan.simulated,
             quiet_status_s=plan.quiet_status_s,
             publish=self._publisher.publish,
+            retain=plan.retain,
         )
         self._stop: asyncio.Future[str] = self._loop.create_future()
         self._link = Link(Path(plan.runtime_directory), plan.worker, self._handle)
@@ -54,6 +56,7 @@ class Worker:
             lines=plan.lines,
             permit=self._link.permit,
             explain=self._loss_reason,
+            sign=self._credentials().sign if plan.product == "private" else None,
         )
         self._newcomers = Newcomers(self._feed, self._publisher)
         self._diary = Diary(logger)
@@ -68,6 +71,13 @@ class Worker:
         """States the supervisor has not been told yet."""
         self._lines: list[str] = []
         """What the session has to tell a person, since the last beat."""
+
+    def _credentials(self) -> Credentials:
+        if self.plan.api_key is None or self.plan.api_secret is None:
+            # The configuration allows that on the simulated network only.
+            self.logger.info("no api_key is configured: the simulator's test key is used")
+            return credentials.SIMULATOR
+        return Credentials(self.plan.api_key, self.plan.api_secret)
 
     async def run(self) -> str:
         """Work until told to stop; return why. Raises what a callback raised: a bug of ours ends the worker, loudly."""

@@ -37,6 +37,7 @@ SHARED: Final = (
     "feedhandler.book",
     "feedhandler.config",
     "feedhandler.control",
+    "feedhandler.credentials",
     "feedhandler.errors",
     "feedhandler.log",
     "feedhandler.runtime",
@@ -59,9 +60,12 @@ LAW: Final[dict[str, Layer]] = {
     # Shared, with the file system or a stream at the other end.
     "feedhandler.runtime": Layer(),
     "feedhandler.log": Layer(),
+    "feedhandler.credentials": Layer(("feedhandler.bybit", "feedhandler.config.model"), ()),
     "feedhandler.config*": Layer(("feedhandler.bybit", "feedhandler.control", "feedhandler.runtime")),
     # The data plane. The connection alone knows picows; the publisher alone sends data over ZeroMQ.
-    "feedhandler.worker.connection": Layer(("feedhandler.bybit", "feedhandler.config.model"), ("msgspec", "picows")),
+    "feedhandler.worker.connection": Layer(
+        ("feedhandler.bybit", "feedhandler.config.model", "feedhandler.credentials"), ("msgspec", "picows")
+    ),
     "feedhandler.worker.publisher": Layer(("feedhandler.runtime", "feedhandler.wire"), ("msgspec", "zmq")),
     # The worker's own end of the control plane: loop, signals, its use of the machine, the socket to the supervisor.
     "feedhandler.worker.carrier": Layer(("feedhandler.bybit", "feedhandler.config.model", "feedhandler.wire"), ()),

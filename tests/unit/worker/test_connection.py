@@ -22,7 +22,7 @@ from feedhandler import wire
 from feedhandler.bybit.products import PRODUCTS
 from feedhandler.config.model import Connection as Settings
 from feedhandler.worker import connection as module
-from feedhandler.worker.connection import Backoff, Connection
+from feedhandler.worker.connection import Connection
 from feedhandler.worker.session import Session
 
 BOOK, TRADES, BAD = "orderbook.50.BTCUSDT", "publicTrade.BTCUSDT", "orderbook.50.NOPEUSDT"
@@ -195,47 +195,6 @@ def reasons(rig: Rig, topic: str = BOOK) -> list[str]:
 
 def data(rig: Rig) -> list[bytes]:
     return [one.payload for one in rig.records if one.kind != wire.STATUS]
-
-
-# Backoff.
-
-
-def test_first_retry_is_immediate_and_the_others_double_up_to_the_cap() -> None:
-    """base * 2^n, of which half is jitter."""
-    for jitter, share in ((0.0, 0.5), (1.0, 1.0)):
-        backoff = Backoff(0.5, 30, lambda jitter=jitter: jitter)  # type: ignore[misc]
-        pauses = [backoff.next_s() for _ in range(9)]
-        assert pauses == [0, *(share * pause for pause in (0.5, 1, 2, 4, 8, 16, 30, 30))]
-
-
-def test_jitter_is_chance() -> None:
-    """Two connections do not dial in step."""
-    one, other = Backoff(0.5, 30), Backoff(0.5, 30)
-    assert [one.next_s() for _ in range(5)] != [other.next_s() for _ in range(5)]
-
-
-def test_reset_starts_over() -> None:
-    """After data has flowed the next retry is immediate again."""
-    backoff = Backoff(0.5, 30)
-    for _ in range(5):
-        backoff.next_s()
-    backoff.reset()
-    assert backoff.next_s() == 0
-
-
-def test_backoff_has_no_end() -> None:
-    """However long the venue is away, there is a next pause."""
-    backoff = Backoff(0.5, 30, lambda: 1.0)
-    assert {backoff.next_s() for _ in range(5000)} >= {30.0}
-    refused = Backoff(0.5, 30, lambda: 0.0)
-    assert [refused.next_s(5) for _ in range(5000)][-1] == module.REFUSED_CAP_S
-
-
-def test_refusal_waits_from_the_first_retry_on() -> None:
-    """No immediate retry after too many connections; the pauses double from what was asked for, jitter on top."""
-    backoff = Backoff(0.5, 30, lambda: 0.25)
-    assert [backoff.next_s(5) for _ in range(7)] == [5.25, 10.25, 20.25, 40.25, 80.25, 120.25, 120.25]
-    assert Backoff(0.5, 30, lambda: 0.0).next_s(600) == 600
 
 
 # Coming up.

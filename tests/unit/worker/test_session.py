@@ -11,17 +11,20 @@ from feedhandler.bybit.operations import Acknowledgement
 from feedhandler.bybit.products import PRODUCTS
 from feedhandler.worker.session import (
     ACKNOWLEDGEMENT_TIMEOUT_S,
+    AUTH_TIMEOUT_S,
     REFUSED_RETRY_CAP_S,
     REFUSED_RETRY_S,
     REQUESTS_IN_FLIGHT,
     Acknowledged,
     Action,
     Asked,
+    Authorized,
     Disconnect,
     Phase,
     Refused,
     Send,
     Session,
+    Unauthorized,
 )
 
 BOOK, TRADES, TICKER = "orderbook.50.BTCUSDT", "publicTrade.BTCUSDT", "tickers.BTCUSDT"
@@ -31,14 +34,16 @@ NOW_S = 100.0
 class Talk:
     """An open session, and the requests that it sent and nobody has looked at yet."""
 
-    def __init__(self, product: str = "linear", topics: tuple[str, ...] = (), *, pong_timeout_s: float = 10) -> None:
+    def __init__(
+        self, product: str = "linear", topics: tuple[str, ...] = (), *, pong_timeout_s: float = 10, auth: bytes = b""
+    ) -> None:
         self.live: set[str] = set()
         self.session = Session(
             PRODUCTS[product], ping_interval_s=20, pong_timeout_s=pong_timeout_s, has_data=self.live.__contains__
         )
         self.now_s = NOW_S
         self.session.want(topics)
-        self.session.opened(self.now_s)
+        self.session.opened(self.now_s, auth)
 
     def step(self, now_s: float | None = None) -> list[Action]:
         self.now_s = self.now_s if now_s is None else now_s
@@ -587,3 +592,152 @@ def test_new_connection_owes_no_pong() -> None:
     assert talk.step(NOW_S + 9) == [Send(operations.PING)]
     talk.session.pong()
     assert talk.step(NOW_S + 15) == []
+
+
+# Private connections.
+
+
+AUTH = b'{"req_id":"auth","op":"auth","args":["key",1,"signed"]}'
+ORDER, WALLET = "order", "wallet"
+
+
+def private(*topics: str) -> Talk:
+    """An open private session that has sent its ``auth``, and its first ping."""
+    talk = Talk("private", topics, auth=AUTH)
+    assert talk.step() == [Send(AUTH), Send(operations.PING)]
+    return talk
+
+
+def authorized(*topics: str) -> Talk:
+    """The same when its topics have been asked for."""
+    talk = private(*topics)
+    talk.answer("auth", op="auth")
+    assert talk.step()[0] == Authorized()
+    return talk
+
+
+def test_auth_and_ping_go_out_at_once_and_nothing_else() -> None:
+    """A subscription that overtakes the answer to ``auth`` is refused (dossier 3.1, 8)."""
+    talk = private(ORDER)
+    for later_s in (0.1, 5.0, AUTH_TIMEOUT_S - 0.1):
+        assert talk.requests(NOW_S + later_s) == []
+    talk.session.want([WALLET])
+    assert talk.requests() == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}',
+        b'{"req_id":"auth","success":true,"ret_msg":"","op":"auth","conn_id":"c"}',
+        b'{"success":true,"ret_msg":"","conn_id":"c","req_id":"1","op":"auth"}',
+        b'{"success":false,"ret_msg":"Repeat auth","op":"auth","conn_id":"c"}',
+        b'{"conn_id":"c","ret_msg":"","success":true}',
+    ],
+)
+def test_any_success_of_auth_lets_the_topics_be_asked_for(reply: bytes) -> None:
+    """With or without ``req_id``, in any order, and where it was authorized already (dossier 3.1)."""
+    talk = private(ORDER, WALLET)
+    parsed = operations.parse_reply(reply)
+    assert isinstance(parsed, Acknowledgement)
+    talk.session.acknowledged(parsed, NOW_S)
+    signal, asked, request = talk.step()
+    assert (signal, asked) == (Authorized(), Asked([ORDER, WALLET]))
+    assert isinstance(request, Send)
+    talk.answer("1")
+    assert talk.step() == [Acknowledged([ORDER, WALLET])]
+    assert talk.session.strange_replies == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (b'{"success":false,"ret_msg":"Params Error","op":"auth","conn_id":"c"}', "Params Error"),
+        (b'{"success":false,"ret_msg":"error:USVC1111","req_id":"auth","op":"auth"}', "error:USVC1111"),
+        (b'{"success":false,"ret_msg":"error:request expired","conn_id":"c"}', "error:request expired"),
+        (b'{"success":false,"ret_msg":"","op":"auth","conn_id":"c"}', "authentication refused"),
+    ],
+)
+def test_refused_auth_ends_the_connection_in_the_venues_words(reply: bytes, text: str) -> None:
+    """And nothing more goes out on it, also if it stays open: no subscription, no ping, no second ``auth``."""
+    talk = private(ORDER)
+    parsed = operations.parse_reply(reply)
+    assert isinstance(parsed, Acknowledgement)
+    talk.session.acknowledged(parsed, NOW_S)
+    assert talk.step() == [Unauthorized(text)]
+    talk.session.want([WALLET])
+    assert talk.step(NOW_S + 1000) == []
+    assert talk.session.wake_s() == math.inf
+
+
+def test_auth_that_is_not_answered_ends_the_connection() -> None:
+    """At its deadline, and not before."""
+    talk = private(ORDER)
+    talk.session.pong()
+    assert talk.session.wake_s() == NOW_S + AUTH_TIMEOUT_S
+    assert talk.step(NOW_S + AUTH_TIMEOUT_S - 0.01) == []
+    assert talk.step(NOW_S + AUTH_TIMEOUT_S) == [Disconnect("no answer to auth within 10 s")]
+    assert talk.step(NOW_S + 1000) == []
+
+
+def test_missing_pong_is_noticed_while_auth_is_awaited() -> None:
+    """The pong deadline runs from the first ping on."""
+    talk = Talk("private", (ORDER,), auth=AUTH, pong_timeout_s=5)
+    talk.step()
+    assert talk.session.wake_s() == NOW_S + 5
+    assert talk.step(NOW_S + 5) == [Disconnect("no pong within 5 s")]
+
+
+@pytest.mark.parametrize("text", ["Request not authorized", "error:topic:order needs auth first"])
+def test_request_refused_for_want_of_auth_ends_the_connection(text: str) -> None:
+    """It is not halved and asked again: every part would be refused (dossier 3.1)."""
+    talk = authorized(ORDER, WALLET)
+    talk.answer("1", text, success=False)
+    assert talk.step() == [Unauthorized(text)]
+    assert talk.step(NOW_S + 1000) == []
+
+
+def test_same_words_on_a_public_connection_are_an_ordinary_refusal() -> None:
+    """There is nothing to authorize there."""
+    talk = Talk(topics=(BOOK,))
+    talk.requests()
+    talk.answer("1", "Request not authorized", success=False)
+    assert talk.step() == [Refused(BOOK, "Request not authorized")]
+
+
+def test_answer_to_no_auth_is_strange() -> None:
+    """A second answer, or one on a public connection: counted, and nothing follows from it."""
+    for talk in (authorized(ORDER), Talk(topics=(BOOK,))):
+        talk.step()
+        talk.answer("auth", "Params Error", success=False, op="auth")
+        assert talk.step() == []
+        assert talk.session.strange_replies == 1
+
+
+def test_every_connection_is_authorized_anew() -> None:
+    """With the request made for it; what was subscribed is asked for again when it is answered."""
+    talk = authorized(ORDER)
+    talk.answer("1")
+    talk.step()
+    assert talk.session.phase(ORDER) is Phase.SUBSCRIBED
+    talk.session.closed()
+    assert talk.session.phase(ORDER) is Phase.QUEUED
+    talk.session.opened(NOW_S + 60, b"another")
+    assert talk.step(NOW_S + 60) == [Send(b"another"), Send(operations.PING)]
+    talk.answer(op="auth")
+    assert [request["args"] for request in talk.requests()] == [[ORDER]]
+
+
+def test_refused_topic_waits_for_auth_like_any_other() -> None:
+    """Its time to be asked again may come before the answer: neither is it asked nor are we woken for it."""
+    talk = authorized("order.linear", "nonsense")
+    talk.answer("1", "error:handler not found,topic:nonsense", success=False)
+    talk.step()
+    assert talk.session.phase("nonsense") is Phase.REFUSED
+    talk.session.closed()
+    later_s = NOW_S + REFUSED_RETRY_S + 1
+    talk.session.opened(later_s, AUTH)
+    assert talk.requests(later_s) == [msgspec.json.decode(AUTH)]
+    assert talk.session.wake_s() > later_s
+    talk.answer(op="auth")
+    assert [request["args"] for request in talk.requests()] == [["order.linear"], ["nonsense"]]
