@@ -20,20 +20,26 @@ class DirectoryWatch:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.directory: FeedDirectory | None = None
+        self.trouble = ""
+        """Why a file that is there, or may be, cannot be read; ``""`` where it can, or is not there."""
         self._seen: tuple[int, int, int] | None = None
 
     def poll(self) -> bool:
         """Return True where the content is another one now. An unreadable file counts as none."""
+        trouble = ""
         try:
             found = self.path.stat()
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
             if seen == self._seen:
                 return False
             directory = _decode(self.path.read_bytes())
-        except (OSError, ValueError):
+        except FileNotFoundError:
             seen, directory = None, None
-        changed = directory != self.directory
-        self._seen, self.directory = seen, directory
+        except (OSError, ValueError) as error:
+            seen, directory = None, None
+            trouble = refusal(self.path, os.R_OK) or str(error)
+        changed = (directory, trouble) != (self.directory, self.trouble)
+        self._seen, self.directory, self.trouble = seen, directory, trouble
         return changed
 
     def is_alive(self) -> bool:
@@ -56,6 +62,20 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except (OSError, IndexError):
         return False
+
+
+def refusal(path: Path, mode: int) -> str:
+    """Say in words why this user may not use a file (``mode`` as for `os.access`); ``""`` where it may, or it is not there."""
+    for parent in reversed(path.parents):
+        if not os.access(parent, os.X_OK, effective_ids=True):
+            return f"this user may not enter {parent}" if parent.exists() else ""
+    return f"this user may not use {path}" if path.exists() and not os.access(path, mode, effective_ids=True) else ""
+
+
+def refusal_at(address: str) -> str:
+    """Say the same of a worker's ZeroMQ address: ZeroMQ itself tries again for ever, and says nothing."""
+    path = runtime.ipc_path(address)
+    return "" if path is None else refusal(path, os.W_OK)
 
 
 def feed_file(configuration: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None) -> Path:

@@ -73,6 +73,7 @@ class Link:
         "silence",
         "skipped",
         "state",
+        "trouble",
     )
 
     def __init__(self, name: str, endpoint: str, address: str, now_s: float) -> None:
@@ -86,6 +87,8 @@ class Link:
         """When the connection last broke, as far as we know."""
         self.silence = ""
         """The reason that its silence was told with."""
+        self.trouble = ""
+        """Why nothing can come from it, as last told; ``""`` since it was heard."""
         self.replaced = False
         """Its records show another process; that the connection to the one before broke is still to be heard."""
         self.excused = False
@@ -101,6 +104,7 @@ class Link:
     def hear(self, now_s: float) -> None:
         """Note that something was heard."""
         self.state = UP
+        self.trouble = ""
         self.heard_s = now_s
         self.excused = False
 
@@ -151,6 +155,7 @@ class Links:
         for link in self:
             if link.state == LOST:
                 link.state = CONNECTING
+                link.trouble = ""
                 link.heard_s = now_s
 
     def open(self, name: str, endpoint: str, address: str, filters: Iterable[bytes], now_s: float) -> None:

@@ -12,7 +12,7 @@ import zmq
 from msgspec import UNSET
 
 from feedhandler.client.channel import Channel
-from feedhandler.client.directory import DirectoryWatch
+from feedhandler.client.directory import DirectoryWatch, refusal_at
 from feedhandler.client.links import Close, Link, Open, Subscribe
 from feedhandler.client.record import Record
 from feedhandler.client.truth import Truth
@@ -146,7 +146,9 @@ class Reader:
             alive = watch.is_alive()
             if changed or alive != self._alive:
                 self._alive = alive
-                self._truth.set_directory(watch.directory, alive=alive)
+                self._truth.set_directory(watch.directory, alive=alive, trouble=watch.trouble)
+            if changed and watch.trouble:
+                _log.warning("cannot read %s: %s", watch.path, watch.trouble)
         self._truth.tick(self._ready)
         malformed = self._truth.counters.malformed
         if malformed != self._malformed:
@@ -164,6 +166,9 @@ class Reader:
                 for descriptor in channel.descriptors:
                     self._by_descriptor[descriptor] = action.link
                     self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLET)
+                if why := refusal_at(action.address):
+                    _log.warning("cannot connect to %s: %s", action.address, why)
+                    self._truth.on_refused(self._truth.links[action.link], why)
             else:
                 channel = self._channels[action.link][1]
                 if isinstance(action, Close):

@@ -79,6 +79,8 @@ class Truth:
         self._placement: Placement | None = None
         self._alive = False
         """The directory is there, and its supervisor lives."""
+        self._no_feed = f"no feed at {where}"
+        """Said of every subject where there is none."""
         self._fixed = False
         """The addresses were given: there is no directory."""
         self._feed_seen_s: float | None = None
@@ -110,7 +112,7 @@ class Truth:
         if gone:
             for track in self.tracks():
                 if not self._fixed or track.outside is None:
-                    track.impose(UNKNOWN, f"no feed at {self._where}", self._now_ns)
+                    track.impose(UNKNOWN, self._no_feed, self._now_ns)
         for track, request in list(self._requests.items()):
             self._pursue(track, request, busy)
 
@@ -293,7 +295,15 @@ class Truth:
                 self._lose(link, f"connection to {link} lost")
             link.replaced = False
 
+    def on_refused(self, link: Link, why: str) -> None:
+        """A worker is not for this user, by its file permissions: said at once, and tried on."""
+        if self._fixed:
+            self._no_feed = f"no feed at {self._where}: {why}"
+        self._lose(link, f"cannot connect to {link}: {why}")
+
     def _lose(self, link: Link, reason: str) -> None:
+        if reason != link.silence or not link.trouble:
+            link.trouble = reason
         for track in self._tracks.values():
             if track.link != link.name or track.state in (ENDED, UNASSIGNED):
                 continue
@@ -417,14 +427,17 @@ class Truth:
         for address in addresses:
             self._links.open(address, "", address, self.interest.filters.values(), self._now_s)
 
-    def set_directory(self, directory: FeedDirectory | None, *, alive: bool) -> None:
+    def set_directory(self, directory: FeedDirectory | None, *, alive: bool, trouble: str = "") -> None:
         """Take the feed's directory as it now is, None while there is none; ``alive`` says if its supervisor is.
+
+        ``trouble``: why it cannot be read, where it is there.
 
         A supervisor that seems dead may live in another process namespace, so its workers are tried all the same.
         """
         if alive and not self._alive:
             self._links.expect(self._now_s)
         self._alive = alive
+        self._no_feed = f"no feed at {self._where}" + (f": {trouble}" if trouble else "")
         self._placement = Placement(directory) if directory is not None else None
         if self._placement is None:
             return
@@ -460,7 +473,10 @@ class Truth:
         worker = self._placement.carried.get(track.subject)
         if worker is not None:
             track.link = worker
-            if track.outside is not None and track.outside[0] == UNASSIGNED:
+            link = self.links.get(worker)
+            if link is not None and link.trouble and not track.is_answered and track.outside is None:
+                track.impose(DOWN, link.trouble, self._now_ns)
+            elif track.outside is not None and track.outside[0] == UNASSIGNED:
                 track.impose(UNKNOWN, f"worker {worker} carries it now; not heard yet", self._now_ns)
         elif not track.is_answered or track.state in (ENDED, DOWN):
             track.impose(UNASSIGNED, self._placement.unassigned(track.subject), self._now_ns)

@@ -1,9 +1,10 @@
 """A strategy sleeps while 2,000 messages a second come: what it is told when it wakes, and how soon it is current.
 
 The strategy is this process: its one thread does something else, as a strategy that computes does. By default it sleeps
-for seconds; ``-m soak`` has the full minute.
+for seconds; ``-m soak`` has the full minute, and with ``-rP`` the figures.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,6 +123,11 @@ def asleep(directory: Path, seconds: float, *, max_age_s: float | None, high_wat
             yield sleeper
 
 
+def say(figures: str) -> None:
+    """Show figures to who asks pytest for them."""
+    sys.stdout.write(f"{figures}\n")
+
+
 def wakes_current(directory: Path, seconds: float) -> None:
     """Sleep, wake, and hold what is seen against what is promised with ``max_age_s``."""
     took_s = []
@@ -138,10 +144,12 @@ def wakes_current(directory: Path, seconds: float) -> None:
             if min(took_s) <= CURRENT_S:
                 break
         assert min(took_s) <= CURRENT_S, took_s
+        missed, current_s = sleeper.lost(start), min(took_s)
+        say(f"asleep for {seconds:g} s: told of {sum(missed.values())} missed, current {current_s:.3f} s after waking")
         # Nothing old was handed out; and what was missed is what was sent meanwhile, not much more and not much less.
         data = [one for one in woke if one.record.kind <= wire.UPDATE]
         assert max(one.at_ns - one.record.published_ns for one in data) < 1e9
-        assert 0.8 < sum(sleeper.lost(start).values()) / (PER_S * seconds) < 1.2
+        assert 0.8 < sum(missed.values()) / (PER_S * seconds) < 1.2
         assert sleeper.feed.counters.lost == 0
         sleeper.assert_right()
 
@@ -162,6 +170,9 @@ def wakes_to_a_backlog(directory: Path, seconds: float) -> None:
         assert HIGH_WATER_MARK <= gap <= 2 * HIGH_WATER_MARK + IN_THE_KERNEL
         assert all(one.record.kind <= wire.UPDATE for one in woke[:gap] if one.record.subject != BOOK)
         lost = sleeper.lost(start)
+        say(
+            f"asleep for {seconds:g} s: {gap} records of the backlog, then told of {sum(lost.values())} that were dropped"
+        )
         assert sorted(lost) == sorted(sleeper.subjects), "each subject is told"
         assert sum(lost.values()) == sleeper.feed.counters.lost
         assert sum(lost.values()) >= PER_S * seconds - gap

@@ -1,6 +1,8 @@
 """`Subscriber` against a real publisher in a process of its own: real sockets, signals, kills."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from support.publisher import Publisher, announce_feed, ticker
 from support.records import BOOK, TRADES, said
+from support.rights import bound_by_permissions
 
 import feedhandler
 from feedhandler import Record, Subscriber, wire
@@ -160,6 +163,87 @@ def test_worker_on_tcp(tmp_path: Path) -> None:
         assert publisher.address.startswith("tcp://")
         feed.subscribe(BOOK)
         feed.wait_live(DEADLINE_S)
+
+
+ORDERS = "private.order"
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Publisher]:
+    """A running feed whose one worker publishes in a directory of its own."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    address = f"ipc://{tmp_path}/private/private.pub"
+    with Publisher(tmp_path, ["order"], endpoint="private", address=address) as started:
+        yield started
+        (tmp_path / "private").chmod(0o700)
+
+
+def test_private_worker_is_found_where_the_directory_says(private: Publisher) -> None:
+    """Nothing is guessed from the endpoint's name."""
+    with Subscriber(runtime=private.directory) as feed:
+        feed.subscribe(ORDERS)
+        feed.wait_live(DEADLINE_S)
+        private.do("event", subject=ORDERS, payload='{"topic":"order","data":[]}')
+        assert until(feed, numbered(ORDERS, 3))[-1].product == "private"
+
+
+def test_worker_in_a_directory_that_may_not_be_entered_is_down_with_that_reason(
+    private: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, as a record and in the log; and followed as soon as it may be entered. Also what is asked for later."""
+    folder = private.directory / "private"
+    folder.chmod(0)
+    why = f"this user may not enter {folder}"
+    with bound_by_permissions(), Subscriber(runtime=private.directory) as feed:
+        feed.subscribe(ORDERS)
+        (record,) = quiet(feed, 0.2)
+        assert (said(record), feed.state(ORDERS)) == (("said here", 0, "down"), "down")
+        assert feed.reason(ORDERS) == f"cannot connect to worker private at {private.address}: {why}"
+        assert caplog.messages == [f"cannot connect to {private.address}: {why}"]
+        assert quiet(feed, 3.2) == [], "its silence is no other news"
+        feed.subscribe("private.")
+        announce_feed(private.directory, [private])
+        assert quiet(feed) == []
+        folder.chmod(0o700)
+        feed.wait_live(DEADLINE_S)
+
+
+def test_feed_that_may_not_be_read_is_no_feed_with_that_reason(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong user or group shows; a feed that is not there is another matter."""
+    file = publisher.directory / "feed.json"
+    file.chmod(0)
+    with bound_by_permissions(), Subscriber(runtime=publisher.directory) as feed:
+        feed.subscribe(BOOK)
+        (record,) = until(feed, state(BOOK, "unknown"))
+        assert record.decode().reason == f"no feed at {file}: this user may not use {file}"
+        assert caplog.messages == [f"cannot read {file}: this user may not use {file}"]
+        file.chmod(0o600)
+        feed.wait_live(DEADLINE_S)
+
+
+def test_address_that_may_not_be_used_is_no_feed_with_that_reason(publisher: Publisher) -> None:
+    """The same without a directory."""
+    socket = Path(publisher.address.removeprefix("ipc://"))
+    socket.chmod(0)
+    with bound_by_permissions(), Subscriber(addresses=[publisher.address]) as feed:
+        feed.subscribe(BOOK)
+        (record,) = until(feed, state(BOOK, "unknown"))
+        assert record.decode().reason == f"no feed at {publisher.address}: this user may not use {socket}"
+        socket.chmod(0o700)
+        feed.wait_live(DEADLINE_S)
+
+
+def test_subject_asked_for_while_its_worker_is_lost_is_down_at_once(publisher: Publisher, feed: Subscriber) -> None:
+    """As those that were asked for before; not unknown without a word."""
+    feed.subscribe(BOOK)
+    feed.wait_live(DEADLINE_S)
+    publisher.process.kill()
+    until(feed, state(BOOK, "down"))
+    feed.subscribe(TRADES)
+    assert [said(record) for record in quiet(feed)] == [("said here", 0, "down")]
+    assert feed.reason(TRADES) == feed.reason(BOOK)
 
 
 def test_worker_no_longer_wanted_is_let_go_amid_its_messages(tmp_path: Path) -> None:
@@ -601,6 +685,26 @@ def test_records_nobody_waits_for_do_not_spin_the_loop(publisher: Publisher) -> 
             return time.process_time() - before_s
 
     assert asyncio.run(strategy()) < 0.2
+
+
+def test_async_for_needs_nothing_of_zmq_asyncio(publisher: Publisher) -> None:
+    """It reads from the sockets' own descriptors, in whatever loop is there."""
+    script = """
+import asyncio, sys, feedhandler
+
+async def strategy():
+    async with feedhandler.Subscriber(runtime=sys.argv[1]) as feed:
+        feed.subscribe("linear.orderbook.50.BTCUSDT")
+        async for record in feed:
+            if record.kind == 1:
+                return
+
+asyncio.run(strategy())
+print([name for name in sys.modules if name.startswith("zmq.") and "asyncio" in name])
+"""
+    command = [sys.executable, "-c", script, str(publisher.directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_closing_ends_an_async_loop(publisher: Publisher) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.rights import bound_by_permissions
 
 from feedhandler import runtime
-from feedhandler.client.directory import DirectoryWatch, feed_file
+from feedhandler.client.directory import DirectoryWatch, feed_file, refusal, refusal_at
 from feedhandler.errors import FeedError
 from feedhandler.runtime import CarriedWorker, FeedDirectory
 
@@ -51,11 +52,36 @@ def test_directory_without_products_is_read(tmp_path: Path) -> None:
 
 
 def test_unreadable_directory_counts_as_none(tmp_path: Path) -> None:
-    """It is written in one step, so a broken one is nobody's feed."""
+    """It is written in one step, so a broken one is nobody's feed; why it cannot be read is a change, too, and said once."""
     path = tmp_path / "feed.json"
     path.write_text("{")
     watch = DirectoryWatch(path)
-    assert (watch.poll(), watch.directory) == (False, None)
+    assert (watch.poll(), watch.directory) == (True, None)
+    assert watch.trouble == "Input data was truncated"
+    assert watch.poll() is False
+    path.unlink()
+    assert (watch.poll(), watch.trouble) == (True, "")
+
+
+def test_what_may_not_be_used_is_said_in_words(tmp_path: Path) -> None:
+    """The first directory that may not be entered, or the file itself; nothing of what is not there."""
+    file = tmp_path / "run" / "private" / "a.pub"
+    assert refusal(file, os.W_OK) == refusal_at(f"ipc://{file}") == ""
+    file.parent.mkdir(parents=True)
+    assert refusal_at(f"ipc://{file}") == ""
+    file.touch(mode=0)
+    assert refusal_at("tcp://127.0.0.1:5600") == ""
+    with bound_by_permissions():
+        assert refusal_at(f"ipc://{file}") == f"this user may not use {file}"
+        file.parent.chmod(0)
+        assert refusal_at(f"ipc://{file}") == f"this user may not enter {file.parent}"
+        file.parents[1].chmod(0)
+        assert refusal_at(f"ipc://{file}") == f"this user may not enter {file.parents[1]}"
+    file.parents[1].chmod(0o700)
+    file.parent.chmod(0o700)
+    file.chmod(0o700)
+    with bound_by_permissions():
+        assert refusal_at(f"ipc://{file}") == ""
 
 
 def test_alive_is_who_wrote_it(tmp_path: Path) -> None:

@@ -616,6 +616,37 @@ def test_worker_that_cannot_be_reached_is_down() -> None:
     assert feed.take(status(BOOK, 3, repeated=True), image(3)) == [("status", 3, "live"), ("snapshot", 3)]
 
 
+def test_worker_that_this_user_may_not_reach_is_down_at_once() -> None:
+    """With the reason, which its silence does not replace; also for what is asked for later, until it is heard."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(BOOK)
+    why = "cannot connect to worker linear at ipc:///run/linear.pub: this user may not enter /run"
+    feed.truth.on_refused(feed.truth.links["linear"], "this user may not enter /run")
+    assert (feed.heard(), feed.truth.tracks()[0].reason) == ([("said here", 0, "down")], why)
+    assert feed.tick(3.0) == []
+    feed.truth.subscribe(TRADES)
+    assert (feed.heard(), feed.truth.tracks()[1].reason) == ([("said here", 0, "down")], why)
+    feed.connect()
+    assert feed.take(status(BOOK, 3, repeated=True), image(3)) == [("status", 3, "live"), ("snapshot", 3)]
+    feed.truth.unsubscribe(TRADES)
+    feed.truth.subscribe(TRADES)
+    assert feed.heard() == []
+
+
+def test_worker_of_a_feed_that_is_back_is_given_time() -> None:
+    """What was said of it before the feed was gone is not said of what is asked for now."""
+    feed = Feed()
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(BOOK)
+    feed.connect()
+    feed.truth.on_disconnected(feed.truth.links["linear"])
+    feed.announce(alive=False, linear=LINEAR)
+    feed.announce(linear=LINEAR)
+    feed.truth.subscribe(TRADES)
+    assert feed.heard() == []
+
+
 # Fixed addresses.
 
 
@@ -646,6 +677,10 @@ def test_fixed_address_without_a_worker_is_no_feed() -> None:
     feed.truth.subscribe(BOOK)
     feed.tick()
     assert feed.tick(1.1) == [("said here", 0, "unknown")]
+    feed.truth.on_refused(feed.truth.links["ipc:///a"], "this user may not use /a")
+    feed.truth.subscribe(TRADES)
+    assert feed.tick(0.1) == [("said here", 0, "unknown")]
+    assert feed.reason() == "no feed at /run/feed.json: this user may not use /a"
 
 
 def test_unread_messages_are_a_feed() -> None:
