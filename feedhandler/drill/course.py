@@ -11,7 +11,7 @@ from feedhandler.drill.expectation import STALE_S, Expectation, Timing, expect
 from feedhandler.drill.faults import Fault
 from feedhandler.drill.ledger import Ledger
 from feedhandler.drill.newcomer import join
-from feedhandler.drill.reckoning import TAIL_NS
+from feedhandler.drill.reckoning import TAIL_NS, TRANSIT_NS
 from feedhandler.drill.scene import PATIENCE_MORE_S, Scene, patience_s
 from feedhandler.drill.scoring import Judged, Result, Seen, judge
 from feedhandler.drill.targets import Target, choose, symbol_of
@@ -76,7 +76,7 @@ class Course:
         """Find what shows only when some time has passed; it is nobody's, and found all the same."""
         scene = self.scene
         if scene.wait(self.scene.is_whole(), PATIENCE_MORE_S):
-            scene.rest(TAIL_S)
+            scene.rest(TAIL_S + TRANSIT_NS / 1e9)
             scene.settle()
         subjects = [subject for subject in scene.ledgers if subject not in scene.resting]
         left = [finding for one in self._marked(subjects) for finding in one.ledger.findings[one.mark.findings :]]

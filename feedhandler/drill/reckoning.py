@@ -172,15 +172,25 @@ class Reckoning:
             begin, self._place_turn = self._truth.after(since[0] + TRANSIT_NS), since[1]
         else:
             begin = self._place + 1
-        if self._place_turn == turn:
-            end, between = self._truth.after(now_ns - TAIL_NS), f"#{self._place_sequence} and now"
-        else:
-            # Nothing has come since it is live again: what was sent before that is lost, and told.
-            end, between = self._truth.after(live_ns - WITNESS_LAG_NS), f"#{self._place_sequence} and its return"
-        if end > begin:
-            is_made_good = self._truth.nature is Nature.MERGED and state == self._truth.fields_before(end)
-            self._miss(begin, end, turn, between, is_made_good=is_made_good)
-            self._place, self._place_turn = end - 1, turn
+        if self._place_turn != turn:
+            # Nothing has come since it is live again: what was sent before that is lost, and told. What was sent at about
+            # that time may still be noted, or come; when that is over, it is judged by what was told, too.
+            is_over = now_ns - TAIL_NS >= live_ns + TRANSIT_NS
+            end = self._truth.after(live_ns + (TRANSIT_NS if is_over else -WITNESS_LAG_NS))
+            begin = self._pass_over(begin, end, turn, "its return", state)
+            if not is_over:
+                return
+            self._place_turn = turn
+        self._pass_over(begin, self._truth.after(now_ns - TAIL_NS), turn, "now", state)
+
+    def _pass_over(self, begin: int, end: int, turn: int, until: str, state: dict[str, Any]) -> int:
+        """Judge that nothing from ``begin`` to ``end`` came; return where to go on."""
+        if end <= begin:
+            return begin
+        is_made_good = self._truth.nature is Nature.MERGED and state == self._truth.fields_before(end)
+        self._miss(begin, end, turn, f"#{self._place_sequence} and {until}", is_made_good=is_made_good)
+        self._place = end - 1
+        return end
 
     def _wrong_trade(self, arrival: Arrival) -> str:
         """Return the id of a trade in a rebuilt frame that is not as the venue said it."""

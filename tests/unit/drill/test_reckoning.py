@@ -239,6 +239,41 @@ def test_what_was_lost_before_it_is_live_again_is_counted_then() -> None:
     assert (stream.broken, stream.ledger.counts.gone) == ([], 1)
 
 
+def returned() -> Stream:
+    """A topic that lost an event, was told so, and is live again; counted already."""
+    stream = live(TRADES)
+    stream.send(trade("a"), kind=wire.UPDATE)
+    from_ns = stream.now_ns
+    stream.lose(trade("b"))
+    stream.later(2)
+    fall(stream, blind_from_ns=from_ns, blind_to_ns=stream.now_ns)
+    return stream
+
+
+def test_what_is_noted_a_little_after_its_return_is_of_the_blind_time() -> None:
+    """The venue's time of sending and the feed's of being live are two readings, on a busy machine half a second apart."""
+    stream = returned()
+    stream.later(0.5)
+    stream.lose(trade("late"))
+    stream.settle(tail=True)
+    stream.later(2)
+    stream.settle(tail=True)
+    stream.send(trade("c"), kind=wire.UPDATE)
+    stream.settle(tail=True)
+    assert (stream.broken, stream.ledger.counts.gone) == ([], 2)
+
+
+def test_what_is_lost_after_its_return_is_found_without_another_event() -> None:
+    """Once nothing of the blind time can still come, silence is judged as ever."""
+    stream = returned()
+    stream.later(3.5)
+    stream.settle(tail=True)
+    stream.lose(trade("late"))
+    stream.later(2.5)
+    stream.settle(tail=True)
+    assert (stream.broken, stream.ledger.counts.gone) == ([promises.LOST], 2)
+
+
 def test_nobody_is_owed_anything_while_it_is_down() -> None:
     """The tail of a topic that is not live says nothing."""
     stream = live(TRADES)
