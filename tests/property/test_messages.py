@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 from support.lane import Rig
+from support.pair import Pair
 from support.venue_frames import assert_same
 
 from feedhandler import wire
@@ -281,6 +282,20 @@ def test_any_bytes_to_a_live_feed_are_a_record_an_answer_or_counted(payloads: li
     rig.tick(1)
     for route in rig.feed.routes.values():
         rig.feed.answer(route, rig.now_ns, rig.now_s)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1]), NEARLY_FRAMES), min_size=1, max_size=8))
+@settings(max_examples=300)
+def test_any_bytes_on_either_of_two_lines_are_data_or_an_answer(frames: list[tuple[int, bytes]]) -> None:
+    """Two copies of what makes no sense, or one that differs from the other, are nothing that a race stumbles over."""
+    pair = Pair(*CARRIED, *PLAIN).start()
+    for line, payload in frames:
+        if not pair.come(line, payload):
+            assert isinstance(parse_reply(payload), Acknowledgement | Pong | None)
+        pair.tick()
+    pair.tick(1)
+    for route in pair.feed.routes.values():
+        pair.feed.answer(route, pair.now_ns, pair.now_s)
 
 
 @given(rewritten())
