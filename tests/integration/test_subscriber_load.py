@@ -1,6 +1,10 @@
-"""Many subjects, many subscribers, and subscribers that come and go: nothing is missing, and nothing is left behind."""
+"""Many subjects, many subscribers, and subscribers that come and go: nothing is missing, and nothing is left behind.
+
+``-rP`` shows the figures.
+"""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +152,8 @@ def test_1000_joins_leave_nothing_behind(scene: Scene, stay: bool) -> None:
                 staying.append(Usage.of(first.usage))
         assert process.returncode == 0
         assert len(joining) == ROUNDS
+        for name, usages in (("joins and leaves", joining), ("worker", serving), ("stays", staying)):
+            sys.stdout.write(f"{name}: {'; '.join(map(str, usages))}\n")
         # In the client's process, round by round.
         assert len({(usage.descriptors, usage.threads) for usage in joining}) == 1
         assert joining[-1].rss_bytes - joining[1].rss_bytes < LEFT_BYTES

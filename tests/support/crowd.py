@@ -74,6 +74,9 @@ class Usage(msgspec.Struct, frozen=True):
         """Look at a process."""
         return cls(process.memory_info().rss, process.num_fds(), process.num_threads())
 
+    def __str__(self) -> str:
+        return f"{self.rss_bytes / 2**20:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads"
+
 
 def start(task: Crowd | Churn) -> "subprocess.Popen[bytes]":
     """Start the script."""
