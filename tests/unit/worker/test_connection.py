@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import datetime as dt
 import hashlib
+import itertools
 import logging
 import socket
 import struct
@@ -21,6 +23,8 @@ from support.lane import Rig, delta, snapshot, status, trade
 from feedhandler import wire
 from feedhandler.bybit.products import PRODUCTS
 from feedhandler.config.model import Connection as Settings
+from feedhandler.credentials import CredentialsError
+from feedhandler.worker import backoff
 from feedhandler.worker import connection as module
 from feedhandler.worker.connection import Connection
 from feedhandler.worker.session import Session
@@ -75,10 +79,15 @@ class Peer(WSListener):
         self.requests.append(request)
         if request["op"] == "ping" and self.venue.answers_pings:
             self.send({"success": True, "ret_msg": "pong", "conn_id": "c", "op": "ping"})
+        elif request["op"] == "auth":
+            text = self.venue.objection
+            self.send({"success": not text, "ret_msg": text, "op": "auth", "conn_id": "c"})
+            if text:
+                self.reset()
         elif request["op"] != "ping" and self.venue.answers_requests:
             bad = BAD in request["args"]
-            text = f"error:handler not found,topic:{BAD}" if bad else ""
-            self.send({"success": not bad, "ret_msg": text, "req_id": request["req_id"], "op": request["op"]})
+            text = self.venue.barred or (f"error:handler not found,topic:{BAD}" if bad else "")
+            self.send({"success": not text, "ret_msg": text, "req_id": request["req_id"], "op": request["op"]})
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         del transport
@@ -110,6 +119,10 @@ class Venue:
         self.refusals: list[picows.WSUpgradeResponse] = []
         """HTTP answers to the next upgrades."""
         self.refused_s: list[float] = []
+        self.objection = ""
+        """Against any ``auth``; the connection is cut behind it."""
+        self.barred = ""
+        """Against any subscription."""
         self.answers_pings = self.answers_requests = self.answers_close = True
         self.url = ""
 
@@ -170,17 +183,18 @@ async def connecting(
     rig = rig or Rig()
     quick = {"reconnect_base_s": 0.02, "reconnect_cap_s": 0.1, "connect_timeout_s": 5.0}
     permit = settings.pop("permit", None)
+    sign = settings.pop("sign", None)
     chosen = Settings(**(quick | settings))
     rig.lane.clock_s = asyncio.get_running_loop().time
     session = Session(
-        PRODUCTS["linear"],
+        PRODUCTS[rig.feed.product],
         ping_interval_s=chosen.ping_interval_s,
         pong_timeout_s=chosen.pong_timeout_s,
         has_data=rig.lane.has_data,
     )
     rig.carry(*topics)
     session.want(topics)
-    connection = Connection("linear/0", url, chosen, session, rig.lane, permit)
+    connection = Connection("linear/0", url, chosen, session, rig.lane, permit, sign)
     try:
         yield connection, rig
     finally:
@@ -847,5 +861,195 @@ def test_close_is_prompt_whatever_goes_on(situation: str) -> None:
                 await connection.close()
                 assert time.monotonic() - started_s < module.CLOSE_PATIENCE_S + 0.5
                 assert connection.task.done()
+
+    uvloop.run(scene())
+
+
+# Private connections.
+
+ORDER, WALLET = "order", "wallet"
+
+
+class Signer:
+    """Makes ``auth`` requests, each another; or has no key to make them with."""
+
+    def __init__(self, missing: str = "") -> None:
+        self.missing = missing
+        self.asked_ms: list[int] = []
+
+    def __call__(self, now_ms: int) -> bytes:
+        self.asked_ms.append(now_ms)
+        if self.missing:
+            raise CredentialsError(self.missing)
+        return b'{"req_id":"auth","op":"auth","args":["key",%d,"signed %d"]}' % (now_ms, len(self.asked_ms))
+
+
+def auths(venue: Venue) -> list[Any]:
+    """The signatures that came, connection by connection."""
+    return [one["args"][2] for peer in venue.peers for one in peer.requests if one["op"] == "auth"]
+
+
+def order(number: int) -> bytes:
+    return msgspec.json.encode({"id": "1", "topic": ORDER, "creationTime": number, "data": [{"orderId": str(number)}]})
+
+
+def test_private_connection_authenticates_anew_on_every_connect() -> None:
+    """Signed when it is up, by the clock of that moment; events are live when acknowledged, and a loss is a hole."""
+
+    async def scene() -> None:
+        rig, signer = Rig("private"), Signer()
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=signer) as (connection, _):
+            await until(lambda: rig.state(ORDER) == "live", "live")
+            assert [one["op"] for one in (await venue.peer()).requests] == ["auth", "ping", "subscribe"]
+            assert connection.news == ["connected", "authenticated"]
+            assert abs(signer.asked_ms[0] - time.time() * 1000) < 5000
+            (await venue.peer()).send(order(1))
+            await until(lambda: data(rig) == [order(1)], "an order")
+            (await venue.peer()).reset()
+            await until(lambda: len(venue.peers) == 2 and rig.state(ORDER) == "live", "live again")
+            assert auths(venue) == ["signed 1", "signed 2"]
+            hole = rig.route(ORDER).hole
+            assert hole is not None
+            assert hole.to_ns is not None
+            assert hole.from_ns <= hole.to_ns
+            assert rig.feed.counters["auth_failures"] == 0
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("objection", "missing", "told"),
+    [
+        ("error:USVC1111", "", "authentication refused: error:USVC1111"),
+        ("", "no API key: environment variable X is not set", "no API key: environment variable X is not set"),
+    ],
+    ids=["refused", "missing"],
+)
+def test_key_that_is_refused_or_missing_rejects_the_topics_and_is_not_tried_again_soon(
+    objection: str, missing: str, told: str
+) -> None:
+    """In the venue's words or ours; they stay so although the venue hangs up, and topics that come later are told, too."""
+
+    async def scene() -> None:
+        rig, signer = Rig("private"), Signer(missing)
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=signer) as (connection, _):
+            venue.objection = objection
+            await until(lambda: any("again in" in line for line in connection.news), "the pause")
+            assert connection.news[:2] == ["connected", f"lost: {told}"]
+            assert 60 <= int(connection.news[2].removeprefix("authenticates again in ").removesuffix(" s")) <= 66
+            rig.carry(WALLET)
+            connection.session.want([WALLET])
+            connection.step()
+            await asyncio.sleep(0.2)
+            assert {rig.state(topic) for topic in (ORDER, WALLET)} == {"rejected"}
+            assert {rig.route(topic).reason for topic in (ORDER, WALLET)} == {objection or missing}
+            assert len(venue.peers) == 1
+            assert len(auths(venue)) == (0 if missing else 1)
+            assert not (await venue.peer()).subscribed()
+            assert rig.feed.counters["auth_failures"] == 1
+
+    uvloop.run(scene())
+
+
+def test_refused_key_is_tried_again_ever_later_and_works_when_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand times faster than usual: 60, 120, 240 ms; then the topic is live, and its blind time told."""
+    monkeypatch.setattr(backoff, "AUTH_RETRY_S", 0.06)
+
+    async def scene() -> None:
+        rig = Rig("private")
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=Signer()) as (connection, _):
+            await until(lambda: rig.state(ORDER) == "live", "live")
+            venue.objection = "Params Error"
+            (await venue.peer()).reset()
+            await until(lambda: len(venue.peers) == 5, "four attempts with the wrong key")
+            assert rig.state(ORDER) == "rejected"
+            pauses_s = [late - early for early, late in itertools.pairwise(venue.times_s[1:])]
+            assert all(pause_s > least_s for pause_s, least_s in zip(pauses_s, (0.06, 0.12, 0.24), strict=True))
+            venue.objection = ""
+            await until(lambda: rig.state(ORDER) == "live", "live again")
+            assert len(venue.peers) == 6
+            assert rig.feed.counters["auth_failures"] == 4
+            hole = rig.route(ORDER).hole
+            assert hole is not None
+            assert hole.to_ns is not None
+            told = [status(one).state for one in rig.records if one.kind == wire.STATUS]
+            assert told == ["subscribing", "live", "down", "subscribing", "rejected", "subscribing", "live"]
+            venue.objection = "Params Error"
+            venue.peers[5].reset()
+            await until(lambda: connection.news[-1].startswith("authenticates again"), "refused once more")
+            assert connection.news[-1] == "authenticates again in 0 s"  # from the beginning: 60 ms
+
+    uvloop.run(scene())
+
+
+def test_words_that_may_come_of_a_wrong_clock_bring_the_clock_into_the_log() -> None:
+    """``Params Error`` also means an expiry that is over (dossier 3.1)."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, ORDER, rig=Rig("private"), sign=Signer()) as (one, _):
+            venue.objection = "Params Error"
+            await until(lambda: any("clock" in line for line in one.news), "a word about the clock")
+            line = next(line for line in one.news if "clock" in line)
+            told = dt.datetime.fromisoformat(line.removeprefix("may be late: this machine's clock says "))
+            assert abs(told.timestamp() - time.time()) < 10
+
+    uvloop.run(scene())
+
+
+def test_subscription_refused_for_want_of_auth_is_not_asked_again_on_that_connection() -> None:
+    """What it asked for is rejected; what was subscribed goes down with the connection, and says why."""
+
+    async def scene() -> None:
+        rig = Rig("private")
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=Signer()) as (connection, _):
+            await until(lambda: rig.state(ORDER) == "live", "live")
+            venue.barred = "Request not authorized"
+            rig.carry(WALLET)
+            connection.session.want([WALLET])
+            connection.step()
+            await until(lambda: rig.state(ORDER) == "down", "down")
+            assert (rig.state(WALLET), rig.route(WALLET).reason) == ("rejected", "Request not authorized")
+            assert reasons(rig, ORDER) == ["authentication refused: Request not authorized"]
+            await asyncio.sleep(0.2)
+            assert len(venue.peers) == 1
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_connection_that_was_quiet_for_long_has_worked_all_the_same(
+    steady: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account may be silent for days: its next loss is a new one. What ends at once was never any good."""
+    monkeypatch.setattr(module, "STEADY_S", 0.0 if steady else 60.0)
+
+    async def scene() -> None:
+        rig = Rig("private")
+        settings: dict[str, Any] = {"sign": Signer(), "max_attempts": 3}
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, **settings) as (connection, _):
+            for number in range(3):
+                peer = await venue.peer(number)
+                await until(lambda: rig.state(ORDER) == "live", "live")
+                peer.reset()
+                await until(lambda number=number: len(reasons(rig, ORDER)) > number, "down")  # type: ignore[misc]
+            if steady:
+                await venue.peer(3)
+            else:
+                await until(lambda: connection.gave_up, "giving up")
+            assert bool(connection.gave_up) is not steady
+
+    uvloop.run(scene())
+
+
+def test_bug_in_signing_ends_the_task() -> None:
+    """Only a missing key is expected."""
+
+    async def scene() -> None:
+        def sign(now_ms: int) -> bytes:
+            raise ZeroDivisionError(now_ms)
+
+        async with serving() as venue, connecting(venue.url, ORDER, rig=Rig("private"), sign=sign) as (connection, _):
+            with pytest.raises(ZeroDivisionError):
+                await connection.task
 
     uvloop.run(scene())
