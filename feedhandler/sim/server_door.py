@@ -1,6 +1,7 @@
 """Handshakes of the simulated Bybit: who is let in, who is refused, and what was asked of the control pages."""
 
 import random
+import uuid
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -136,8 +137,25 @@ class Door:
             server.violations["connection_attempts"] += 1
 
     def _conn_id(self) -> str:
-        first = "".join(self._chance.choices(_ID_FIRST, k=20))
-        return f"{first}-{''.join(self._chance.choices(_ID_LAST, k=self._chance.randint(1, 5)))}"
+        return _CONN_IDS[self._server.settings.conn_id_form](self._chance)
+
+
+def _xid(chance: random.Random) -> str:
+    first = "".join(chance.choices(_ID_FIRST, k=20))
+    return f"{first}-{''.join(chance.choices(_ID_LAST, k=chance.randint(1, 5)))}"
+
+
+def _uuid(chance: random.Random) -> str:
+    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+
+def _hex(chance: random.Random) -> str:
+    return "-".join(f"{chance.getrandbits(4 * digits):0{digits}x}" for digits in _HEX_DIGITS)
+
+
+_HEX_DIGITS: Final = (16, 8, 8, 16, 8)
+"""Digits of each part. The recorded id breaks off after the third."""
+_CONN_IDS: Final = {"xid": _xid, "uuid": _uuid, "hex": _hex}
 
 
 def _without_listener(response: WSUpgradeResponse) -> WSUpgradeResponseWithListener:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from typing import Literal
 
 import msgspec
 
@@ -25,7 +26,7 @@ class Settings(msgspec.Struct):
     """A connection without subscription and message is cut after this (dossier 2.3)."""
     silence_cut_s: float = 600.0
     """A connection without ping is cut after this (dossier 2.3)."""
-    cut_without_ping: str = "quiet"
+    cut_without_ping: Literal["quiet", "always"] = "quiet"
     """``quiet``: only where no data were pushed either; ``always``: also where data flow."""
     option_ping_s: float = 0.0
     """On option, a connection not pinged for this long is cut (dossier 9.2); 0 = as everywhere."""
@@ -37,6 +38,9 @@ class Settings(msgspec.Struct):
     """True: unsubscribing does not give characters back (dossier 12, open question 1)."""
     auth_close_s: float = 0.5
     """A connection is cut this long after an ``auth`` was refused (dossier 3.1); below 0 it stays open."""
+    conn_id_form: Literal["xid", "uuid", "hex"] = "xid"
+    """What a new connection's id looks like: as today, as public ones did until 2025, or as option and private ones
+    did (dossier 2.1). To a client it is opaque."""
     write_limit_bytes: int = 16 * 1024 * 1024
     """A client that leaves more than this unread is cut: the venue skips nothing within a connection (dossier 9.5)."""
 

@@ -122,6 +122,37 @@ def test_acknowledgements_keep_the_order_of_the_requests(simulator: Simulator) -
     assert [message["req_id"] for message in found] == [str(number) for number in range(40)]
 
 
+@pytest.mark.parametrize(
+    ("form", "looks"),
+    [
+        ("xid", r"[0-9a-v]{20}-[0-9a-z]{1,5}"),
+        ("uuid", r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
+        ("hex", r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]+-[0-9a-f]+"),
+    ],
+)
+def test_connection_ids_of_every_form(simulator: Simulator, form: str, looks: str) -> None:
+    """Dossier 2.1: xid-like today, UUIDs and long hex before; one of its own for each connection, in every answer."""
+    simulator.settings(conn_id_form=form)
+    ids = set()
+    for product in ("linear", "spot", "option", "linear"):
+        with simulator.client(product) as client:
+            client.request("ping")
+            pong = client.message()
+            client.request("subscribe", "tickers.NOPE")
+            assert client.message()["conn_id"] == pong["conn_id"]
+        ids.add(pong["conn_id"])
+    assert len(ids) == 4
+    assert all(re.fullmatch(looks, one) for one in ids)
+
+
+def test_settings_that_are_not_offered_are_refused(simulator: Simulator) -> None:
+    """With what is wrong; nothing is changed."""
+    before = simulator.settings()
+    with pytest.raises(AssertionError, match="conn_id_form"):
+        simulator.settings(conn_id_form="snowflake")
+    assert simulator.settings() == before
+
+
 def test_control_pings_are_answered_in_kind(simulator: Simulator) -> None:
     """Dossier 2.2: a control ping gets a control pong, and nothing else."""
     with simulator.client() as client:
