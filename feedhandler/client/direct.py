@@ -8,21 +8,24 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
-from feedhandler import wire
+from feedhandler import credentials, wire
 from feedhandler.bybit import topics as grammar
 from feedhandler.bybit.products import HOSTS, PRODUCTS
+from feedhandler.bybit.topics import TopicError
 from feedhandler.client.counters import Counters
 from feedhandler.client.record import Record
 from feedhandler.client.track import Track
 from feedhandler.client.views import BookView, book_view
 from feedhandler.config.model import Connection as Settings
+from feedhandler.config.model import SecretSource
+from feedhandler.credentials import Credentials, Secret
 from feedhandler.errors import ArgumentError, ClosedError, ConnectError
 from feedhandler.worker.carrier import TICK_S, Carrier
 from feedhandler.worker.diary import Diary
@@ -38,27 +41,36 @@ _PAUSE_AFTER: Final = 256
 _NO_TAIL: Final = wire.TAIL.pack(0, 0, 0)
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
+Given = str | Callable[[], str] | SecretSource
+"""A key or secret: its text, a function that returns it, or a place where it is read; the latter two at each connect."""
+
 
 def connect(
     url: str,
     *,
     product: str | None = None,
+    api_key: Given | None = None,
+    api_secret: Given | None = None,
     ping_interval_s: float = 20.0,
     pong_timeout_s: float = 10.0,
     connect_timeout_s: float = 10.0,
     max_attempts: int = 0,
     max_records: int = 100_000,
 ) -> "Client":
-    """Return a client of the venue's public stream at ``url``: ``wss://stream.bybit.com/v5/public/linear``.
+    """Return a client of the venue's stream at ``url``: ``wss://stream.bybit.com/v5/public/linear``.
 
     Use it with ``async with``; it also opens by itself at the first `Client.subscribe`. ``product`` is told by the URL's
-    path and need only be given where that is not the venue's own. ``ping_interval_s``: at most 20. ``pong_timeout_s``:
-    how long the answer to a ping may take. ``connect_timeout_s``: for TCP, TLS and upgrade together. ``max_attempts``:
-    failed attempts in a row before `ConnectError`; 0 = never give up. ``max_records``: records that wait while the
-    program is busy; beyond it the oldest are dropped, counted and told.
+    path and need only be given where that is not the venue's own. ``api_key``, ``api_secret``: for the private stream,
+    ``wss://stream.bybit.com/v5/private``; text, or a function that returns it and is called again at each connect. A key
+    that the venue refuses, or that cannot be had, comes as a status, ``rejected``, and is tried again after a minute,
+    then ever later. A private stream on a loopback address needs none: the simulator's test key is used.
 
-    Raises `ArgumentError` for a URL, product or number that cannot be meant. Data from a loopback address are flagged as
-    simulated: the venue is not on this machine.
+    ``ping_interval_s``: at most 20. ``pong_timeout_s``: how long the answer to a ping may take. ``connect_timeout_s``:
+    for TCP, TLS and upgrade together. ``max_attempts``: failed attempts in a row before `ConnectError`; 0 = never give
+    up. ``max_records``: records that wait while the program is busy; beyond it the oldest are dropped, counted and told.
+
+    Raises `ArgumentError` for a URL, product, key or number that cannot be meant. Data from a loopback address are
+    flagged as simulated: the venue is not on this machine.
     """
     host = _host(url)
     if max_records < 1:
@@ -74,12 +86,14 @@ def connect(
     except msgspec.ValidationError as error:
         raise ArgumentError(f"connect: {error}") from None
     network = next((name for name, start in HOSTS.items() if url.startswith(f"{start}/")), "")
+    found = _product(url, product)
     return Client(
         url,
-        _product(url, product),
+        found,
         settings,
         network="sim" if host in _LOOPBACK else network,
         max_records=max_records,
+        account=_account(found, api_key, api_secret, simulated=host in _LOOPBACK),
     )
 
 
@@ -91,7 +105,16 @@ class Client:
     Made by `connect`; for one event loop, the one it is first used in.
     """
 
-    def __init__(self, url: str, product: str, settings: Settings, *, network: str, max_records: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        product: str,
+        settings: Settings,
+        *,
+        network: str,
+        max_records: int,
+        account: Credentials | None = None,
+    ) -> None:
         self.url = url
         self.product = product
         """The venue's product; subjects begin with it: ``linear.orderbook.50.BTCUSDT``."""
@@ -99,6 +122,8 @@ class Client:
         """What was lost or mended since the start."""
         self._settings = settings
         self._max_records = max_records
+        self._account = account
+        """Whose the private connections are."""
         self._feed = Feed(
             worker=WORKER,
             endpoint=product,
@@ -141,6 +166,11 @@ class Client:
     def _subscribe(self, topics: Iterable[str]) -> None:
         for topic in topics:
             grammar.parse(self.product, topic)
+        if self.product == "private":
+            # Cancelling at a disconnect is this program's own: the venue's hand is on this connection.
+            wrong = grammar.refusals([*self._feed.routes, *topics], allow_dcp=True)
+            if wrong:
+                raise TopicError(next(iter(wrong.values())))
         self._open()
         new = [topic for topic in dict.fromkeys(topics) if topic not in self._feed.routes]
         self._epoch = max(int(time.time()), self._epoch + 1)
@@ -250,7 +280,10 @@ class Client:
         if self._keeper is None:
             canary = PRODUCTS[self.product].canary(())
             settings = msgspec.structs.replace(self._settings, canary=canary)
-            self._carrier = Carrier(self._feed, url=self.url, settings=settings, ended=self._ended)
+            sign = self._account.sign if self._account is not None else None
+            if self._account is credentials.SIMULATOR:
+                self._log.info("no api_key is given: the simulator's test key is used")
+            self._carrier = Carrier(self._feed, url=self.url, settings=settings, ended=self._ended, sign=sign)
             self._carrier.open()
             self._keeper = asyncio.create_task(self._keep_time(), name=f"keep time of {self.url}")
             self._keeper.add_done_callback(self._ended)
@@ -326,6 +359,32 @@ def _product(url: str, given: str | None) -> str:
     if given not in PRODUCTS:
         raise ArgumentError(f'there is no product "{given}"; there are {", ".join(PRODUCTS)}')
     return given
+
+
+def _account(product: str, api_key: Given | None, api_secret: Given | None, *, simulated: bool) -> Credentials | None:
+    """Return whose the connections are; None where they are nobody's. Errors show nothing of what was given."""
+    given = {"api_key": api_key, "api_secret": api_secret}
+    for name, value in given.items():
+        if value is not None and not (
+            value if isinstance(value, str) else isinstance(value, SecretSource) or callable(value)
+        ):
+            what = "empty" if isinstance(value, str) else f"a {type(value).__name__}"
+            raise ArgumentError(f"{name} is text, a function that returns it, or a SecretSource; this one is {what}")
+    if (api_key is None) != (api_secret is None):
+        named, other = given if api_secret is None else reversed(given)
+        raise ArgumentError(f"{named} is given without {other}: the venue wants both")
+    if product != "private":
+        if api_key is not None:
+            raise ArgumentError(
+                f"api_key is for the private stream; {product} is public, and the venue takes none there"
+            )
+        return None
+    if api_key is None or api_secret is None:
+        if simulated:
+            return credentials.SIMULATOR
+        raise ArgumentError("the private stream needs api_key= and api_secret=")
+    key, secret = (Secret(one) if isinstance(one, str) else one for one in (api_key, api_secret))
+    return Credentials(key, secret)
 
 
 def _topic(subject: str) -> str:

@@ -10,15 +10,20 @@ import pytest
 
 import feedhandler
 from feedhandler.bybit.products import HOSTS, PRODUCTS
+from feedhandler.config.model import SecretSource
 
 ROOT: Final = Path(__file__).parents[3]
 URL: Final = "ws://127.0.0.1:9001/v5/public/linear"
+PRIVATE_URL: Final = "wss://stream.bybit.com/v5/private"
+SECRET: Final = "TheSecretItself"  # noqa: S105 - nobody's
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=list(PRODUCTS))
 def test_product_is_told_by_the_path(product: Any) -> None:
-    """The venue's own URL of a product needs no product argument."""
-    assert feedhandler.connect(HOSTS["mainnet"] + product.path).product == product.name
+    """The venue's own URL of a product needs no product argument, whatever its query."""
+    key: dict[str, Any] = {"api_key": "key", "api_secret": "secret"} if product.name == "private" else {}
+    for query in ("", "?max_active_time=30s"):
+        assert feedhandler.connect(f"{HOSTS['mainnet']}{product.path}{query}", **key).product == product.name
 
 
 def test_product_of_an_odd_url_can_be_given() -> None:
@@ -41,6 +46,12 @@ def test_product_of_an_odd_url_can_be_given() -> None:
         (URL, {"connect_timeout_s": "soon"}, "connect_timeout_s"),
         (URL, {"max_attempts": -1}, "max_attempts"),
         (URL, {"max_records": 0}, "max_records"),
+        (PRIVATE_URL, {}, "needs api_key= and api_secret="),
+        (PRIVATE_URL, {"api_key": SECRET}, "api_key is given without api_secret"),
+        (PRIVATE_URL, {"api_secret": SECRET}, "api_secret is given without api_key"),
+        (PRIVATE_URL, {"api_key": SECRET, "api_secret": ""}, "api_secret is text, .* this one is empty"),
+        (PRIVATE_URL, {"api_key": SECRET.encode(), "api_secret": SECRET}, "api_key is text, .* this one is a bytes"),
+        (URL, {"api_key": SECRET, "api_secret": SECRET}, "api_key is for the private stream; linear is public"),
     ],
 )
 def test_senseless_argument_is_refused_at_once(url: str, arguments: dict[str, Any], word: str) -> None:
@@ -48,6 +59,34 @@ def test_senseless_argument_is_refused_at_once(url: str, arguments: dict[str, An
     with pytest.raises(feedhandler.ArgumentError, match=word) as raised:
         feedhandler.connect(url, **arguments)
     assert isinstance(raised.value, feedhandler.FeedError)
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [SECRET, lambda: SECRET, SecretSource(env="BYBIT_API_SECRET")])
+def test_secret_may_be_text_a_function_or_a_place(given: Any) -> None:
+    """And the client shows nothing of it."""
+    client = feedhandler.connect(PRIVATE_URL, api_key=given, api_secret=given)
+    assert SECRET not in repr(client) + repr(vars(client))
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted", "word"),
+    [
+        (URL, ["order"], "order is a private stream"),
+        ("ws://127.0.0.1:9001/v5/private", ["publicTrade.BTCUSDT"], "publicTrade"),
+        ("ws://127.0.0.1:9001/v5/private", ["order", "order.linear"], "order.linear"),
+    ],
+)
+def test_topic_of_another_kind_is_refused_before_anything_is_dialled(url: str, wanted: list[str], word: str) -> None:
+    """Private ones on a public stream, public ones on a private stream, and what the venue does not take together."""
+
+    async def scenario() -> None:
+        client = feedhandler.connect(url)
+        with pytest.raises(feedhandler.TopicError, match=word):
+            await client.subscribe(*wanted)
+        await client.close()
+
+    asyncio.run(scenario())
 
 
 def test_nothing_is_dialled_before_it_is_used() -> None:
