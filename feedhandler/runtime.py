@@ -10,6 +10,7 @@
 ==================  =====================================================================
 """
 
+import contextlib
 import fcntl
 import grp
 import os
@@ -70,8 +71,8 @@ def directory(configured: str = "") -> Path:
     return Path("/tmp") / f"feedhandler-{os.getuid()}"  # noqa: S108 - `prepare` refuses one that belongs to somebody else
 
 
-def prepare(path: Path, group: str = "") -> None:
-    """Create the directory with mode 0700, or 0750 and its group.
+def prepare(path: Path, group: str = "", *, private: bool = False) -> None:
+    """Create the directory with mode 0700, or 0750 and its group; with ``private`` also ``private/`` in it, always 0700.
 
     Raises `RuntimeDirectoryError` for one that belongs to another user, and for one open to others that somebody
     else already uses: to close it (think of ``/tmp``) would lock them out.
@@ -92,10 +93,28 @@ def prepare(path: Path, group: str = "") -> None:
         if group:
             os.chown(path, -1, gid)
         path.chmod(0o750 if group else 0o700)
+        if private:
+            _prepare_private(path / PRIVATE_DIRECTORY)
     except KeyError:
         raise RuntimeDirectoryError(f'runtime.group: there is no group "{group}" on this machine') from None
     except OSError as error:
-        raise RuntimeDirectoryError(f"cannot use the runtime directory {path}: {error.strerror}") from None
+        raise RuntimeDirectoryError(
+            f"cannot use the runtime directory {error.filename or path}: {error.strerror}"
+        ) from None
+
+
+def _prepare_private(path: Path) -> None:
+    """Make the directory of private streams the owner's alone, whatever it was before."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    # Not through a link: what it leads to is somebody's, and closing that would be the wrong thing done.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if (owner := os.fstat(descriptor).st_uid) != os.geteuid():
+            raise RuntimeDirectoryError(f"{path} belongs to another user (uid {owner}); remove it")
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 class Lock:

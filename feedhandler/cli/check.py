@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from msgspec.structs import asdict
 
 from feedhandler.bybit.products import PRODUCTS, args_characters, requests, share_out
 from feedhandler.cli import where
 from feedhandler.config.explain import explain
 from feedhandler.config.load import Loaded, read
-from feedhandler.config.model import WorkerPlan
-from feedhandler.config.plan import SIMULATOR, plan
+from feedhandler.config.model import SecretSource, WorkerPlan
+from feedhandler.config.plan import SIMULATOR, account, plan
 from feedhandler.config.problems import ConfigError, Problem
 
 _NETWORKS: Final = {
@@ -73,6 +74,9 @@ def _for_programs(loaded: Loaded, plans: list[WorkerPlan]) -> dict[str, Any]:
                 "cpu": one.cpu,
                 "topics": one.topics,
                 "lines": one.lines,
+                "api_key": _source(one.api_key),
+                "api_secret": _source(one.api_secret),
+                "retain": one.retain,
                 "connections": [
                     {
                         "topics": len(topics),
@@ -85,6 +89,10 @@ def _for_programs(loaded: Loaded, plans: list[WorkerPlan]) -> dict[str, Any]:
             for one in plans
         ],
     }
+
+
+def _source(source: SecretSource | None) -> dict[str, str] | None:
+    return None if source is None else {name: where for name, where in asdict(source).items() if where}
 
 
 def _connections(one: WorkerPlan) -> list[list[str]]:
@@ -110,6 +118,9 @@ def _for_people(file: Path, loaded: Loaded, plans: list[WorkerPlan]) -> list[str
             lines.append(f"  network      {one.network}: {_NETWORKS[one.network]}")
         lines.append(f"  url          {one.url.replace(SIMULATOR, '127.0.0.1:PORT')}")
         lines += [f"  {'publish' if at == 0 else '':<11}  {address}" for at, address in enumerate(one.publish)]
+        if one.product == "private":
+            lines.append(f"  signs in     with {account(one)}")
+            lines.append(f"  retain       {_counted(f'{one.retain:,}', 'record')} of each topic")
         if one.cpu:
             lines.append(f"  cores        {', '.join(map(str, one.cpu))}")
         lines.append(f"  topics       {len(one.topics):,}")

@@ -36,7 +36,7 @@ def command(file: Path, runtime_: str) -> int:
     logger = log.start("supervisor", config.runtime.log_level, plans[0].log_format)
     lock = runtime.Lock(directory / runtime.SUPERVISOR_LOCK)
     try:
-        runtime.prepare(directory, config.runtime.group)
+        runtime.prepare(directory, config.runtime.group, private=any(one.product == "private" for one in plans))
         holder = lock.acquire()
     except (runtime.RuntimeDirectoryError, OSError) as error:
         where.fail(str(error), EXIT_CANNOT_START)

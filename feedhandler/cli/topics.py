@@ -3,14 +3,14 @@
 import difflib
 import json
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import click
 
 from feedhandler import wire
 from feedhandler.bybit.products import HOSTS, KLINE_INTERVALS, PRODUCTS, Nature, Product, Stream
 from feedhandler.bybit.topics import example
-from feedhandler.config.shape import PRODUCTS_NOT_YET
+from feedhandler.config.model import ProductName
 
 
 class Published(NamedTuple):
@@ -61,7 +61,7 @@ def _for_programs(product: Product) -> dict[str, Any]:
     return {
         "product": product.name,
         "path": product.path,
-        "configurable": product.name not in PRODUCTS_NOT_YET,
+        "configurable": product.name in get_args(ProductName),
         "streams": [
             {
                 "stream": stream.name,
@@ -81,8 +81,7 @@ def _for_programs(product: Product) -> dict[str, Any]:
 
 
 def _for_people(product: Product) -> Iterator[str]:
-    not_yet = "; not in this version" if product.name in PRODUCTS_NOT_YET else ""
-    yield f"{click.style(product.name, bold=True)}: {HOSTS['mainnet']}{product.path}{not_yet}"
+    yield f"{click.style(product.name, bold=True)}: {HOSTS['mainnet']}{product.path}"
     klines = [stream for stream in product.streams if stream.name.startswith("kline.")]
     # The intervals of candles differ in nothing else: one row does for all.
     streams = [stream for stream in product.streams if stream not in klines[1:]]

@@ -11,21 +11,21 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from feedhandler.bybit import topics
-from feedhandler.bybit.products import PRODUCTS, args_characters
+from feedhandler.bybit.products import MAX_ACTIVE_TIME_MIN_S, PRODUCTS, SITES, args_characters
 from feedhandler.bybit.topics import TopicError
-from feedhandler.config import addresses
+from feedhandler.config import addresses, private
 from feedhandler.config.addresses import AddressError
-from feedhandler.config.model import Config, Connection, Endpoint, Subscriptions
-from feedhandler.config.plan import Wanted, publish, symbols, wanted, worker_name
+from feedhandler.config.model import Config, Connection, Endpoint, Network, Subscriptions
+from feedhandler.config.plan import Wanted, is_private, publish, symbols, wanted, worker_name
 from feedhandler.config.problems import Problems, join, quote
 from feedhandler.control import SOCKET_NAME
-from feedhandler.runtime import MAX_IPC_PATH_BYTES
+from feedhandler.runtime import MAX_IPC_PATH_BYTES, PRIVATE_DIRECTORY
 
 ENDPOINT_NAME: Final = re.compile("[a-z][a-z0-9_]*")
 
 _HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.ASCII)
-_VENUE_DOMAINS: Final = ("bybit.com", "bytick.com", "bybit.eu", "bybit.tr", "bybit.kz", "bybit.id")
-_SUPERVISORS_OWN: Final = re.compile(r"control|epoch|feed\.json|.*\.lock")
+_VENUE_DOMAINS: Final = tuple(host.partition(".")[2] for host in SITES.values())
+_SUPERVISORS_OWN: Final = re.compile(rf"control|epoch|feed\.json|{PRIVATE_DIRECTORY}|.*\.lock")
 """Names in the runtime directory that are taken (`feedhandler.runtime`)."""
 
 
@@ -49,6 +49,8 @@ def check(config: Config, written: dict[str, Any], machine: Machine, problems: P
     if config.runtime.group and problems.sound("runtime.group") and not machine.is_group(config.runtime.group):
         problems.add("runtime.group", f"there is no group {quote(config.runtime.group)} on this machine")
     _check_backoff(config.connection, written.get("connection", {}), "connection", problems)
+    _check_active_time(config.connection, written.get("connection", {}), "connection", problems)
+    _check_site(config, problems)
     if not config.endpoints and problems.sound("endpoints"):
         problems.add("endpoints", "there is no endpoint; write at least one table [endpoints.NAME]")
     for name, endpoint in config.endpoints.items():
@@ -58,12 +60,16 @@ def check(config: Config, written: dict[str, Any], machine: Machine, problems: P
             hint = f'; did you mean "{small}"?' if small else ""
             problems.add_about_key(key, f"names are small letters, digits and _, a letter first{hint}")
         _check_url(config, endpoint, key, problems)
+        said = written["endpoints"][name]
+        private.check(endpoint, said, _network(config, endpoint, key, problems), key, problems)
         _check_topics(endpoint, key, problems)
         _check_canary(endpoint, key, problems)
-        own = written["endpoints"][name].get("connection", {})
-        if endpoint.connection.max_age_s and endpoint.lines == 1 and "max_age_s" in own:
-            problems.add(f"{key}.connection.max_age_s", "needs lines = 2: another line carries the topics meanwhile")
+        own = said.get("connection", {})
+        age = f"{key}.connection.max_age_s"
+        if endpoint.connection.max_age_s and endpoint.lines == 1 and "max_age_s" in own and problems.sound(age):
+            problems.add(age, "needs lines = 2: another line carries the topics meanwhile")
         _check_backoff(endpoint.connection, own, f"{key}.connection", problems)
+        _check_active_time(endpoint.connection, own, f"{key}.connection", problems)
         for at, core in enumerate(endpoint.cpu):
             if problems.sound(f"{key}.cpu[{at}]") and core not in machine.cores:
                 cores = ", ".join(map(str, sorted(machine.cores)))
@@ -82,21 +88,46 @@ def _check_backoff(connection: Connection, said: dict[str, Any], key: str, probl
         )
 
 
+def _check_active_time(connection: Connection, said: dict[str, Any], key: str, problems: Problems) -> None:
+    seconds = connection.max_active_time_s
+    if "max_active_time_s" in said and seconds and not (seconds >= MAX_ACTIVE_TIME_MIN_S and seconds.is_integer()):
+        problems.add(
+            f"{key}.max_active_time_s",
+            f"must be 0, or a whole number from {MAX_ACTIVE_TIME_MIN_S} on, not {seconds:g}: the venue takes no other",
+        )
+
+
+def _network(config: Config, endpoint: Endpoint, key: str, problems: Problems) -> Network | None:
+    """Return the network in effect, or None where that is not known."""
+    if not problems.sound(f"{key}.network") or not (endpoint.network or problems.sound("network")):
+        return None
+    return endpoint.network or config.network
+
+
+def _check_site(config: Config, problems: Problems) -> None:
+    """Judge the site of the top level: some endpoint must have a use for it."""
+    networks = {_network(config, one, join("endpoints", name), problems) for name, one in config.endpoints.items()}
+    if config.site and networks and networks.isdisjoint(("mainnet", None)):
+        problems.add("site", f'is for network = "mainnet", and nothing here is on that; leave {quote(config.site)} out')
+
+
 def _check_canary(endpoint: Endpoint, key: str, problems: Problems) -> None:
     canary = endpoint.connection.canary
-    if canary in ("", "auto") or not problems.sound(f"{key}.product"):
+    own = f"{key}.connection.canary"
+    if canary in ("", "auto") or not problems.sound(f"{key}.product") or not problems.sound(own):
         return
     try:
         topics.parse(endpoint.product, canary)
     except topics.TopicError as error:
-        problems.add(f"{key}.connection.canary", str(error))
+        problems.add(own, str(error))
 
 
 def _check_url(config: Config, endpoint: Endpoint, key: str, problems: Problems) -> None:
-    network = endpoint.network or config.network
-    known = problems.sound("network" if endpoint.network is None else f"{key}.network")
+    network = _network(config, endpoint, key, problems)
+    if endpoint.site and network not in (None, "mainnet"):
+        problems.add(f"{key}.site", f'is for network = "mainnet", not for "{network}"')
     if not endpoint.url:
-        if known and network == "demo" and problems.sound(f"{key}.product"):
+        if network == "demo" and problems.sound(f"{key}.product") and not is_private(endpoint):
             problems.add(
                 f"{key}.network",
                 f'"demo" serves private streams only, not {endpoint.product}: take public data from the real market,'
@@ -104,8 +135,10 @@ def _check_url(config: Config, endpoint: Endpoint, key: str, problems: Problems)
             )
         return
     text = _wrong_with_url(endpoint.url)
-    if not text and known and network == "sim" and _is_venue(endpoint.url):
+    if not text and network == "sim" and _is_venue(endpoint.url):
         text = 'is the venue itself, but network = "sim" marks all data as simulated; say "mainnet" or "testnet"'
+    if not text and endpoint.site and not endpoint.url.startswith(f"{SITES[endpoint.site]}/"):
+        text = f'is not at site = "{endpoint.site}"; one of the two is enough'
     if text:
         problems.add(f"{key}.url", text)
 
@@ -140,7 +173,7 @@ def _check_topics(endpoint: Endpoint, key: str, problems: Problems) -> None:
     product = endpoint.product if problems.sound(f"{key}.product") else ""
     groups: list[tuple[Endpoint | Subscriptions, str]] = [(endpoint, key)]
     groups += [(group, f"{key}.subscriptions[{at}]") for at, group in enumerate(endpoint.subscriptions)]
-    for group, own in groups:
+    for group, own in groups if not is_private(endpoint) else ():
         _check_group(group, product, own, problems)
     for at, topic in enumerate(endpoint.topics if product else ()):
         own = f"{key}.topics[{at}]"
@@ -157,6 +190,8 @@ def _check_topics(endpoint: Endpoint, key: str, problems: Problems) -> None:
         elif args_characters([topic]) > limit:
             problems.add(own, f"is longer than the {limit:,} characters that the venue takes on a connection")
     _check_duplicates(endpoint, key, problems)
+    if is_private(endpoint):
+        private.check_together(endpoint, key, problems)
 
     # How many there are is known only where every list is one; its members may be as wrong as they like.
     lists = [f"{key}.topics", f"{key}.unchecked_topics", f"{key}.subscriptions"]
@@ -166,8 +201,9 @@ def _check_topics(endpoint: Endpoint, key: str, problems: Problems) -> None:
         return
     count = len({one.topic for one in wanted(endpoint)})
     if not count:
-        problems.add_about_key(key, "asks for no topic; give it symbols and streams, or topics")
-    elif endpoint.workers > count:
+        what = "topics" if is_private(endpoint) else "symbols and streams, or topics"
+        problems.add_about_key(key, f"asks for no topic; give it {what}")
+    elif endpoint.workers > count and problems.sound(f"{key}.workers"):
         problems.add(
             f"{key}.workers",
             f"{endpoint.workers:,} workers for {count:,} topic{'s' if count > 1 else ''}: some would have none",
@@ -254,6 +290,8 @@ def _check_addresses(config: Config, machine: Machine, problems: Problems) -> No
                 try:
                     address = addresses.fill(template, runtime=runtime, endpoint=name, worker=worker, index=index)
                     addresses.check(address)
+                    if problems.sound(f"{key}.product"):
+                        _check_reach(address, endpoint, machine)
                     _check_free(address, worker, bound, machine)
                 except AddressError as error:
                     problems.add(own, f"{quote(template)}: {error}")
@@ -268,13 +306,30 @@ class _Bound(NamedTuple):
     key: str
 
 
+def _check_reach(address: str, endpoint: Endpoint, machine: Machine) -> None:
+    """Private streams are for the owner of the feed alone, so they go where nobody else may enter, and only they do."""
+    is_inside = addresses.ipc_directory(address) == _private_directory(machine)
+    if is_private(endpoint) and not is_inside:
+        raise AddressError(
+            "would show an account's streams to others; private endpoints publish in"
+            f' "ipc://{{runtime}}/{PRIVATE_DIRECTORY}/"'
+        )
+    if is_inside and not is_private(endpoint):
+        raise AddressError(f"only private endpoints publish in {PRIVATE_DIRECTORY}/")
+
+
+def _private_directory(machine: Machine) -> str:
+    return os.path.normpath(machine.runtime_directory / PRIVATE_DIRECTORY)
+
+
 def _check_free(address: str, worker: str, bound: list[_Bound], machine: Machine) -> None:
     directory = addresses.ipc_directory(address)
     if directory is not None:
         runtime = os.path.normpath(machine.runtime_directory)
         if directory == runtime and _SUPERVISORS_OWN.fullmatch(address.rpartition("/")[2]):
             raise AddressError("the supervisor keeps a file of that name there")
-        if directory != runtime and not machine.is_directory(directory):
+        # The directory of private streams is made when the feed starts, as is the runtime directory.
+        if directory not in (runtime, _private_directory(machine)) and not machine.is_directory(directory):
             raise AddressError(f"there is no directory {quote(directory)}")
     for other in bound:
         if addresses.clash(address, other.address):

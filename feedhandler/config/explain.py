@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from feedhandler.config.model import Config, Endpoint
-from feedhandler.config.plan import url
+from feedhandler.config import private
+from feedhandler.config.model import Config, Endpoint, SecretSource
+from feedhandler.config.plan import is_private, publish, site, url
 from feedhandler.config.problems import join
 
 FILE: Final = "file"
@@ -29,7 +30,7 @@ def explain(config: Config, written: dict[str, Any], runtime_directory: Path, *,
     said = written.get("runtime", {})
     directory = overridden_by or (FILE if said.get("directory") else f"{DEFAULT}, by the environment")
     sections = [
-        _section("", [_line("network", config.network, FILE)]),
+        _section("", [_line("network", config.network, FILE), _line("site", config.site, _origin(written, "site"))]),
         _section(
             "[runtime]",
             [
@@ -47,20 +48,39 @@ def explain(config: Config, written: dict[str, Any], runtime_directory: Path, *,
 
 def _endpoint(config: Config, endpoint: Endpoint, key: str, written: dict[str, Any], said: dict[str, Any]) -> list[str]:
     network = endpoint.network or config.network
-    # The simulated Bybit's port is known only once it runs.
-    implied, by = (
-        ("", "the simulated Bybit's") if network == "sim" else (url(config, endpoint), "by network and product")
+    implied = "by network and product"
+    if network == "sim":
+        implied = "the simulated Bybit's"  # whose port is known only once it runs
+    inherited = "as at the top level"
+    has_site = network == "mainnet" and not endpoint.url
+    origins = {
+        "network": FILE if endpoint.network else inherited,
+        "site": FILE if endpoint.site is not None else inherited if has_site else "of no use here",
+        "url": FILE if endpoint.url else f"{DEFAULT}, {implied}",
+    }
+    for name in private.SECRETS:
+        origins[name] = f"{FILE}: from {getattr(endpoint, name)}"
+    effective = msgspec.structs.replace(
+        endpoint,
+        publish=publish(endpoint),
+        network=network,
+        site=site(config, endpoint) if has_site else "",
+        url=endpoint.url or ("" if network == "sim" else url(config, endpoint)),
     )
+    hidden = () if is_private(endpoint) else private.KEYS
     lines = [
-        *_lines(endpoint, said, leave_out=("network", "url")),
-        _line("network", network, FILE if endpoint.network else "as at the top level"),
-        _line("url", endpoint.url or implied, FILE if endpoint.url else f"{DEFAULT}, {by}"),
+        _line(name, value, origins.get(name) or _origin(said, name))
+        for name, value in _values(effective)
+        if name not in hidden
     ]
+    if is_private(endpoint) and endpoint.api_key is None:
+        lines.append(("# api_key, api_secret", f"# {DEFAULT}, the simulator's test key"))
     shared = written.get("connection", {})
     own = said.get("connection", {})
     connection = [
         _line(name, value, "[connection]" if name in shared and name not in own else _origin(own, name))
         for name, value in _values(endpoint.connection)
+        if is_private(endpoint) or name != "max_active_time_s"
     ]
     groups = [
         _section(f"[[{key}.subscriptions]]", _lines(group, its))
@@ -72,10 +92,12 @@ def _endpoint(config: Config, endpoint: Endpoint, key: str, written: dict[str, A
 def _values(struct: msgspec.Struct) -> list[tuple[str, Any]]:
     """Return the keys and values that stand in the table itself, not in tables below it."""
     pairs = ((name, getattr(struct, name)) for name in struct.__struct_fields__)
-    return [(name, value) for name, value in pairs if not _is_table(value)]
+    return [(name, value) for name, value in pairs if value is not None and not _is_table(value)]
 
 
 def _is_table(value: Any) -> bool:
+    if isinstance(value, SecretSource):
+        return False
     return isinstance(value, msgspec.Struct) or (isinstance(value, list) and any(map(_is_table, value)))
 
 
@@ -108,6 +130,9 @@ def _line(name: str, value: Any, origin: str) -> tuple[str, str]:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, SecretSource):
+        pairs = ", ".join(f"{name} = {_toml(text)}" for name, text in msgspec.structs.asdict(value).items() if text)
+        return f"{{ {pairs} }}"
     # A JSON string is a TOML string, but for the one control character that JSON lets pass.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

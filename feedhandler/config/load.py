@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from feedhandler import runtime
-from feedhandler.config import checks, shape, syntax
+from feedhandler.config import checks, private, shape, syntax
 from feedhandler.config.checks import Machine
 from feedhandler.config.model import Config
 from feedhandler.config.problems import ConfigError, Problems, join, quote
@@ -45,6 +45,7 @@ def read(path: Path, *, runtime_directory: str = "") -> Loaded:
         raise ConfigError(problems.found())
     fitted = shape.fit(written, problems)
     _read_symbol_files(fitted, path.parent, problems)
+    _locate_secret_files(fitted, path.parent)
     directory = _runtime_directory(runtime_directory or fitted.get("runtime", {}).get("directory", ""), problems)
     config = msgspec.convert(shape.merged(fitted), Config)
     machine = Machine(directory, frozenset(os.sched_getaffinity(0)), os.path.isdir, _is_group)
@@ -114,6 +115,16 @@ def _symbols(beside: Path, file: str, key: str, problems: Problems) -> list[str]
     if not found:
         problems.add(key, f"{_shown(path)}: holds no symbol")
     return found
+
+
+def _locate_secret_files(fitted: dict[str, Any], beside: Path) -> None:
+    """Make the path of each file that holds a secret whole. What is in it is read by who connects, and never here."""
+    for endpoint in fitted["endpoints"].values():
+        for name in private.SECRETS:
+            source = endpoint.get(name, {})
+            if source.get("file"):
+                # As the others do, ~NAME of somebody unknown stays as it is: no such file then.
+                source["file"] = str((beside / os.path.expanduser(source["file"])).absolute())  # noqa: PTH111 - see above
 
 
 def _runtime_directory(configured: str, problems: Problems) -> Path:

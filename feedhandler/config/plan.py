@@ -123,6 +123,13 @@ def canary(endpoint: Endpoint, topics: list[str]) -> str:
     return PRODUCTS[endpoint.product].canary(topics) if configured == "auto" else configured
 
 
+def account(worker: WorkerPlan) -> str:
+    """Say with what a private worker signs in, without any secret."""
+    if worker.api_key is None:
+        return "the simulator's test key"
+    return f"API key from {worker.api_key}, secret from {worker.api_secret}"
+
+
 def _watching_status(config: Config) -> Config:
     """Add an endpoint for the venue's announcements, one for each real network that public endpoints use.
 

@@ -83,6 +83,10 @@ class Problems:
         """Say whether nothing was found at this very key so far."""
         return key not in self._unsound
 
+    def sound_below(self, key: str) -> bool:
+        """Say whether nothing was found at this key nor at any below it so far."""
+        return not any(other == key or other.startswith((f"{key}.", f"{key}[")) for other in self._unsound)
+
     def place(self, key: str) -> str:
         """Return where a value stands, for use within another problem's text."""
         return " ".join(self.places[key]) if key in self.places else key

@@ -8,14 +8,23 @@ from typing import Any, Final
 
 from msgspec import inspect
 
-from feedhandler.config.model import Config, Connection, Endpoint, Publish, Runtime, Subscriptions, SymbolFile
+from feedhandler.config import private
+from feedhandler.config.model import (
+    Config,
+    Connection,
+    Endpoint,
+    Publish,
+    Runtime,
+    SecretSource,
+    Subscriptions,
+    SymbolFile,
+)
 from feedhandler.config.problems import Problems, join, listed, looks_secret, near, quote
 
 NOT_YET: Final[dict[type, frozenset[str]]] = {
     Config: frozenset({"metrics"}),
 }
 """Keys that belong to the configuration but are not in this version."""
-PRODUCTS_NOT_YET: Final[frozenset[str]] = frozenset()
 
 _TABLES: Final[dict[type, str]] = {
     Config: "the top level",
@@ -28,7 +37,10 @@ _TABLES: Final[dict[type, str]] = {
 """Where each Struct stands in the file."""
 
 _NOT_AVAILABLE: Final = "is not available in this version"
-_A_SECRET: Final = "looks like a secret: none belongs in this file, and public streams need none"  # noqa: S105 - a text
+_A_SECRET: Final = (
+    "looks like a secret: none belongs in this file;"  # noqa: S105 - a text
+    " the api_key and api_secret of a private endpoint say where they are read"
+)
 _NUMBER: Final = (inspect.IntType, inspect.FloatType)
 
 
@@ -50,6 +62,9 @@ def merged(fitted: dict[str, Any]) -> dict[str, Any]:
 
 def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
     """Return the value, or a blank of the same type with a problem noted at ``key``."""
+    if _is_secret(node) and not isinstance(value, dict):
+        problems.add_about_key(key, private.bare(key))
+        return None
     why = (node.extra or {}).get("why", "") if isinstance(node, inspect.Metadata) else ""
     node = _bare(node)
     match _chosen(node, value), value:
@@ -60,11 +75,13 @@ def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
         case inspect.ListType(item_type=item), list():
             return [_value(item, one, f"{key}[{index}]", problems) for index, one in enumerate(value)]
         case inspect.LiteralType() as chosen, str():
-            text = _choice(chosen, value, key)
+            text = _choice(chosen, value)
         case (inspect.IntType() | inspect.FloatType()) as chosen, int() if not isinstance(value, bool):
             text = _range(chosen, value, why)
         case inspect.FloatType() as chosen, float():
             text = _range(chosen, value, why)
+        case inspect.BoolType(), bool():
+            text = ""
         case inspect.StrType(), str():
             text = f"holds a control character: {quote(value)}" if any(map(_is_control, value)) else ""
         case _:
@@ -78,6 +95,12 @@ def _value(node: inspect.Type, value: Any, key: str, problems: Problems) -> Any:
 def _bare(node: inspect.Type) -> inspect.Type:
     """Return a type without what `Meta` says of it, but for its range, which stands in the type itself."""
     return node.type if isinstance(node, inspect.Metadata) else node
+
+
+def _is_secret(node: inspect.Type) -> bool:
+    return isinstance(node, inspect.UnionType) and any(
+        isinstance(one, inspect.StructType) and one.cls is SecretSource for one in node.types
+    )
 
 
 def _chosen(node: inspect.Type, value: Any) -> inspect.Type:
@@ -104,7 +127,7 @@ def _struct(node: inspect.StructType, table: dict[str, Any], key: str, problems:
             if not problems.sound(own) and not fields[name].required:
                 del fitted[name]
         else:
-            problems.add_about_key(own, _not_a_key(node.cls, key, name, value))
+            problems.add_about_key(own, _not_a_key(node.cls, key, name))
     return fitted
 
 
@@ -123,12 +146,10 @@ def _tables(node: inspect.Type, tables: dict[str, Any], key: str, problems: Prob
     return fitted
 
 
-def _choice(node: inspect.LiteralType, value: str, key: str) -> str:
+def _choice(node: inspect.LiteralType, value: str) -> str:
     if value in node.values:
         return ""
     names = [str(name) for name in node.values]
-    if value in PRODUCTS_NOT_YET and key.endswith(".product"):
-        return f'"{value}" {_NOT_AVAILABLE}, which has {listed(names, "and")}'
     return f"{quote(value)} is not {_expected(node)}{near(value, names)}"
 
 
@@ -148,10 +169,9 @@ def _range(node: inspect.IntType | inspect.FloatType, value: float, why: str) ->
     return f"must be {limits}, not {number}{'; ' if why else ''}{why}"
 
 
-def _not_a_key(struct: type, table: str, name: str, value: Any) -> str:
+def _not_a_key(struct: type, table: str, name: str) -> str:
     if name in NOT_YET.get(struct, ()):
-        secret = looks_secret(name) and isinstance(value, str)
-        return _NOT_AVAILABLE + ("; and a secret does not belong in this file" if secret else "")
+        return _NOT_AVAILABLE
     if looks_secret(name):
         return _A_SECRET
     known = struct.__struct_fields__  # type: ignore[attr-defined] # a Struct's own
@@ -192,6 +212,8 @@ def _expected(node: inspect.Type) -> str:
             return "a whole number"
         case inspect.FloatType():
             return "a number"
+        case inspect.BoolType():
+            return "true or false"
     return "a table"
 
 
@@ -216,6 +238,8 @@ def _found(value: Any) -> str:
 def _remedy(node: inspect.Type, value: Any) -> str:
     if isinstance(value, str) and isinstance(node, _NUMBER) and value.strip().replace(".", "", 1).isdecimal():
         return "; leave out the quotes"
+    if value in ("true", "false") and isinstance(node, inspect.BoolType):
+        return "; leave out the quotes"
     if isinstance(value, str) and _expected(node).startswith("a list of strings"):
         return f"; write [{quote(value)}]"
     return ""
@@ -234,6 +258,8 @@ def _blank(node: inspect.Type) -> Any:
             return ""
         case inspect.IntType() | inspect.FloatType():
             return 1
+        case inspect.BoolType():
+            return False
         case inspect.StructType(fields=fields):
             return {field.encode_name: _blank(_bare(field.type)) for field in fields if field.required}
     return {}

@@ -26,6 +26,7 @@ def turned(config: Config, host: str) -> tuple[Config, list[str]]:
     endpoints = {name: _turned(endpoint, host, notes) for name, endpoint in config.endpoints.items()}
     changes: dict[str, Any] = {
         "network": "sim",
+        "site": "",
         "endpoints": endpoints,
         "runtime": msgspec.structs.replace(config.runtime, directory="", group="", log_format="json"),
     }
@@ -44,9 +45,12 @@ def _turned(endpoint: Endpoint, host: str, notes: dict[str, None]) -> Endpoint:
         subscriptions=[],
         topics=[topic for topic in topics if topic not in unchecked],
         unchecked_topics=[topic for topic in topics if topic in unchecked],
-        publish=["ipc://{runtime}/{worker}.pub"],
+        publish=None,
         cpu=[],
         network=None,
+        site=None,
+        api_key=None,
+        api_secret=None,
         url=f"ws://{host}{PRODUCTS[endpoint.product].path}",
         connection=_hurried(endpoint.connection, notes),
     )

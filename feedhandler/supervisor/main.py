@@ -15,6 +15,7 @@ import zmq
 
 from feedhandler import __version__, control, runtime, wire
 from feedhandler.config.model import WorkerPlan
+from feedhandler.config.plan import account
 from feedhandler.supervisor import worker as worker_states
 from feedhandler.supervisor.budget import Budget
 from feedhandler.supervisor.process import EXIT_CANNOT_START, Child, RestartPolicy, exit_in_words
@@ -31,7 +32,7 @@ SIMULATOR_PLACEHOLDER: Final = "{simulator}"
 class Simulator:
     """The simulated Bybit as a child. Its port is bound here, before it runs, and outlives its restarts."""
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, withheld: frozenset[str]) -> None:
         self._logger = logger
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
@@ -45,7 +46,7 @@ class Simulator:
             "--parent-pid",
             str(os.getpid()),
         ]
-        self._child = Child(command, self._exited)
+        self._child = Child(command, self._exited, withheld)
         self._policy = RestartPolicy()
         self._stopping = False
         self._restart: asyncio.TimerHandle | None = None
@@ -104,13 +105,14 @@ class Supervisor:
         self._network = network
         self._config = config
         self._simulator: Simulator | None = None
+        secrets = frozenset().union(*map(worker_states.secrets_of, plans))
         if any(SIMULATOR_PLACEHOLDER in plan.url for plan in plans):
-            self._simulator = Simulator(logger)
+            self._simulator = Simulator(logger, secrets)
             plans = [
                 msgspec.structs.replace(plan, url=plan.url.replace(SIMULATOR_PLACEHOLDER, self._simulator.address))
                 for plan in plans
             ]
-        self._workers = {plan.worker: Worker(plan, logger) for plan in plans}
+        self._workers = {plan.worker: Worker(plan, logger, secrets) for plan in plans}
         self._budget = Budget()
         self._epochs = runtime.Epochs(runtime_directory)
         self._context = zmq.Context()
@@ -142,6 +144,8 @@ class Supervisor:
             plan = worker.plan
             self.logger.info("%s: %s from %s", plan.worker, _named(plan.topics), plan.url)
             self.logger.info("%s: strategies connect to %s", plan.worker, ", ".join(plan.publish))
+            if plan.product == "private":
+                self.logger.info("%s: signs in with %s", plan.worker, account(plan))
         self._tick()
         try:
             return await self._ended

@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 EXIT_CANNOT_START: Final = 3
@@ -55,9 +55,13 @@ def exit_in_words(exit_code: int) -> str:
 class Child:
     """One process of ours. Start it from the main thread only: its death signal is tied to the thread that did."""
 
-    def __init__(self, command: Sequence[str], on_exit: Callable[[int], None]) -> None:
+    def __init__(
+        self, command: Sequence[str], on_exit: Callable[[int], None], withheld: Collection[str] = frozenset()
+    ) -> None:
+        """``withheld`` are environment variables of ours that the process does not get."""
         self._command = list(command)
         self._on_exit = on_exit
+        self._withheld = frozenset(withheld)
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
 
@@ -68,9 +72,15 @@ class Child:
 
     def start(self, message: bytes = b"", pass_fds: Sequence[int] = ()) -> None:
         """Start the process and write ``message`` to its standard input, which stays open while we live."""
+        environment = {name: value for name, value in os.environb.items() if os.fsdecode(name) not in self._withheld}
         # A process group of its own: Ctrl-C in a terminal reaches us alone, and we end the children in order.
         process = subprocess.Popen(  # noqa: S603 - our own module, by the running interpreter
-            self._command, stdin=subprocess.PIPE, pass_fds=tuple(pass_fds), bufsize=0, process_group=0
+            self._command,
+            stdin=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            bufsize=0,
+            process_group=0,
+            env=environment,
         )
         self._process = process
         # A pidfd becomes readable when the process ends: no thread, no SIGCHLD handler (uvloop keeps that for itself).

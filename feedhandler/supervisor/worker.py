@@ -28,10 +28,16 @@ STOPPING: Final = "stopping"
 STOPPED: Final = "stopped"
 
 
+def secrets_of(plan: WorkerPlan) -> frozenset[str]:
+    """Return the environment variables in which a worker finds its secrets."""
+    return frozenset(source.env for source in (plan.api_key, plan.api_secret) if source is not None and source.env)
+
+
 class Worker:
     """A worker's process and what it said. Time comes in as the loop's clock, in seconds."""
 
-    def __init__(self, plan: WorkerPlan, logger: logging.Logger) -> None:
+    def __init__(self, plan: WorkerPlan, logger: logging.Logger, secrets: frozenset[str] = frozenset()) -> None:
+        """``secrets`` are the environment variables that hold some worker's: it gets its own and no other."""
         self.plan = plan
         self.state = STOPPED
         self.epoch = 0
@@ -48,7 +54,7 @@ class Worker:
         self.restart_s: float | None = None
         """When to start it again; None = not planned."""
         self._logger = logger
-        self._child = Child([sys.executable, "-m", "feedhandler.worker"], self._exited)
+        self._child = Child([sys.executable, "-m", "feedhandler.worker"], self._exited, secrets - secrets_of(plan))
         self._policy = RestartPolicy()
         self._started_s = 0.0
         self._silent_s = 0.0

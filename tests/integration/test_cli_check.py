@@ -100,6 +100,94 @@ feed.toml: no problems; 5 workers, 5 connections, 7 topics
     )
 
 
+ACCOUNT: Final = """
+network = "demo"
+
+[endpoints.private]
+product = "private"
+topics = ["order", "execution", "position", "wallet"]
+retain = 1
+api_key = { env = "MY_KEY" }
+api_secret = { file = "secret.txt" }
+
+[endpoints.private.connection]
+max_active_time_s = 60
+
+[endpoints.spread]
+product = "spread"
+network = "mainnet"
+site = "eu"
+symbols = ["SOLUSDT_SOL/USDT"]
+streams = ["orderbook.25", "tickers"]
+"""
+
+
+def test_check_private_and_spread(tmp_path: Path) -> None:
+    """An account is shown by where its secrets are read; they need not be there, and nobody looks."""
+    (tmp_path / "feed.toml").write_text(ACCOUNT)
+    done = feedhandler("check", "feed.toml", cwd=tmp_path, RUNTIME_DIRECTORY="/run/feed")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"""\
+network   demo: Bybit's demo trading
+runtime   /run/feed
+
+private
+  product      private
+  url          wss://stream-demo.bybit.com/v5/private?max_active_time=60s
+  publish      ipc:///run/feed/private/private.pub
+  signs in     with API key from environment variable MY_KEY, secret from file {tmp_path}/secret.txt
+  retain       1 record of each topic
+  topics       4
+  connection   4 topics, 40 of 21,000 args characters, 1 request
+
+spread
+  product      spread
+  network      mainnet: the real market
+  url          wss://stream.bybit.eu/v5/public/spread
+  publish      ipc:///run/feed/spread.pub
+  topics       2
+  connection   2 topics, 59 of 21,000 args characters, 1 request
+
+status
+  product      status
+  network      mainnet: the real market
+  url          wss://stream.bybit.eu/v5/public/misc/status
+  publish      ipc:///run/feed/status.pub
+  topics       1
+  connection   1 topic, 16 of 21,000 args characters, 1 request
+
+feed.toml: no problems; 3 workers, 3 connections, 7 topics
+"""
+    )
+
+
+def test_check_shows_no_secret(tmp_path: Path) -> None:
+    """Whatever the output, what stands at the places named is not in it."""
+    (tmp_path / "feed.toml").write_text(ACCOUNT)
+    (tmp_path / "secret.txt").write_text("hush")
+    for option in ([], ["--json"], ["--explain"]):
+        done = feedhandler("check", "feed.toml", *option, cwd=tmp_path, MY_KEY="hush")
+        assert done.returncode == 0
+        assert "MY_KEY" in done.stdout
+        assert "hush" not in done.stdout + done.stderr
+    told = json.loads(feedhandler("check", "feed.toml", "--json", cwd=tmp_path).stdout)["workers"][0]
+    assert (told["api_key"], told["api_secret"], told["retain"]) == (
+        {"env": "MY_KEY"},
+        {"file": f"{tmp_path}/secret.txt"},
+        1,
+    )
+
+
+def test_check_of_the_simulators_account(tmp_path: Path) -> None:
+    """Without a key an account is the simulator's, and that is said."""
+    (tmp_path / "feed.toml").write_text(
+        'network = "sim"\n[endpoints.private]\nproduct = "private"\ntopics = ["order"]\n'
+    )
+    done = feedhandler("check", "feed.toml", cwd=tmp_path)
+    assert "  signs in     with the simulator's test key\n  retain       1,000 records of each topic\n" in done.stdout
+
+
 def test_check_many_topics(tmp_path: Path) -> None:
     """Topics beyond one connection's characters are shown connection by connection, in aligned columns."""
     core = min(os.sched_getaffinity(0))
@@ -203,6 +291,9 @@ def test_json(folder: Path) -> None:
         "cpu": [],
         "topics": ["tickers.BTCUSDT"],
         "lines": 1,
+        "api_key": None,
+        "api_secret": None,
+        "retain": 0,
         "connections": [{"topics": 2, "args_characters": 40, "requests": 1}],
     }
 

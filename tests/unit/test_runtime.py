@@ -142,6 +142,65 @@ def test_prepare_says_why_the_system_refuses(tmp_path: Path) -> None:
         runtime.prepare(tmp_path / "file" / "feed")
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_prepare_makes_the_private_directory_for_the_owner_alone(tmp_path: Path, shared: bool) -> None:
+    """Private streams get a directory with mode 0700, also where the group may enter the rest; others get none."""
+    group = grp.getgrgid(os.getgid()).gr_name if shared else ""
+    feed = tmp_path / "feed"
+    runtime.prepare(feed, group)
+    assert list(feed.iterdir()) == []
+    runtime.prepare(feed, group, private=True)
+    assert (mode(feed), mode(feed / "private")) == (0o750 if shared else 0o700, 0o700)
+
+
+def test_prepare_closes_the_private_directory_again(tmp_path: Path) -> None:
+    """One that was opened meanwhile is closed, and keeps what is in it."""
+    runtime.prepare(tmp_path, private=True)
+    (tmp_path / "private" / "private.pub").touch()
+    (tmp_path / "private").chmod(0o777)
+    runtime.prepare(tmp_path, private=True)
+    assert mode(tmp_path / "private") == 0o700
+    assert (tmp_path / "private" / "private.pub").exists()
+
+
+def test_prepare_refuses_another_users_private_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private directory that belongs to somebody else is refused, with the user's id, and left as it is."""
+    private = tmp_path / "private"
+    private.mkdir()
+    private.chmod(0o755)
+    real = os.fstat
+
+    def foreign(descriptor: int) -> os.stat_result:
+        values = list(real(descriptor))
+        values[stat.ST_UID] += 1
+        return os.stat_result(values)
+
+    monkeypatch.setattr(os, "fstat", foreign)
+    uid = os.geteuid() + 1
+    with pytest.raises(runtime.RuntimeDirectoryError, match=rf"private belongs to another user \(uid {uid}\)"):
+        runtime.prepare(tmp_path, private=True)
+    assert mode(private) == 0o755
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_prepare_refuses_what_is_no_private_directory(tmp_path: Path, kind: str) -> None:
+    """A link in its place is not followed, nor what it leads to closed; a file in its place is said."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    feed = tmp_path / "feed"
+    runtime.prepare(feed)
+    if kind == "link":
+        (feed / "private").symlink_to(elsewhere)
+    else:
+        (feed / "private").touch()
+    with pytest.raises(
+        runtime.RuntimeDirectoryError, match=r"cannot use the runtime directory .*feed/private: Not a dir"
+    ):
+        runtime.prepare(feed, private=True)
+    assert mode(elsewhere) == 0o755
+
+
 # Locks.
 
 

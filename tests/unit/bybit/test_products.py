@@ -1,6 +1,8 @@
 """What each product serves and where, the venue's limits, and how topics fill connections under them."""
 
 import itertools
+import re
+from typing import get_args
 
 import msgspec
 import pytest
@@ -11,7 +13,9 @@ from feedhandler.bybit.products import (
     HOSTS,
     KLINE_INTERVALS,
     PRODUCTS,
+    SITES,
     Nature,
+    Site,
     args_characters,
     requests,
     share_out,
@@ -122,10 +126,14 @@ def test_limits() -> None:
     assert {product.max_args_characters for product in PRODUCTS.values()} == {21_000}
 
 
-def test_public_networks() -> None:
-    """Public streams are served over TLS by two networks; demo and sim are not the venue's to serve (dossier 1.1)."""
-    assert set(HOSTS) == {"mainnet", "testnet"}
-    assert all(host.startswith("wss://stream") for host in HOSTS.values())
+def test_hosts() -> None:
+    """Every real network and every site of mainnet has a host of its own, over TLS; sim is nobody's (dossier 1.1)."""
+    assert set(HOSTS) == {"mainnet", "testnet", "demo"}
+    assert SITES[""] == HOSTS["mainnet"]
+    assert set(SITES) == set(get_args(Site))
+    hosts = {*HOSTS.values(), *SITES.values()}
+    assert len(hosts) == len(HOSTS) + len(SITES) - 1
+    assert all(re.fullmatch(r"wss://stream(-testnet|-demo)?\.[a-z]+\.[a-z]+", host) for host in hosts)
 
 
 def test_canary_is_one_that_nobody_wants() -> None:

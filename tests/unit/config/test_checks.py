@@ -28,6 +28,20 @@ SOUND = {
     + LINEAR
     + ONE
     + 'url = "wss://stream.bybit.eu/v5/public/linear"',
+    "a site": 'network = "mainnet"\nsite = "eu"\n' + LINEAR + ONE,
+    "a site of one's own": 'network = "mainnet"\n' + LINEAR + ONE + 'site = "bytick"',
+    "a site for one of two": SIM
+    + 'site = "tr"\n'
+    + LINEAR
+    + ONE
+    + '[endpoints.real]\nproduct = "spot"\n'
+    + ONE
+    + 'network = "mainnet"',
+    "no site where there is none": SIM + LINEAR + ONE + 'site = ""',
+    "a site and its URL": 'network = "mainnet"\n'
+    + LINEAR
+    + ONE
+    + 'site = "ge"\nurl = "wss://stream.bybitgeorgia.ge/v5/public/linear"',
     "base at the cap": SIM + LINEAR + ONE + "[connection]\nreconnect_base_s = 30",
 }
 
@@ -254,6 +268,29 @@ CASES = {
             ' take public data from the real market, network = "mainnet" in [endpoints.linear]'
         ),
     ),
+    "a site for nobody": (
+        SIM + 'site = "eu"\n' + LINEAR + ONE,
+        'site: is for network = "mainnet", and nothing here is on that; leave "eu" out',
+    ),
+    "a site of the simulator": (
+        SIM + LINEAR + ONE + 'site = "eu"',
+        'endpoints.linear.site: is for network = "mainnet", not for "sim"',
+    ),
+    "a site of testnet": (
+        'network = "mainnet"\n' + LINEAR + ONE + 'network = "testnet"\nsite = "jp"',
+        'endpoints.linear.site: is for network = "mainnet", not for "testnet"',
+    ),
+    "a site and another URL": (
+        'network = "mainnet"\n' + LINEAR + ONE + 'site = "eu"\nurl = "wss://stream.bybit.com/v5/public/linear"',
+        'endpoints.linear.url: is not at site = "eu"; one of the two is enough',
+    ),
+    "a site as simulated": (
+        SIM + LINEAR + ONE + 'url = "wss://stream.manepa.jp/v5/public/linear"',
+        (
+            'endpoints.linear.url: is the venue itself, but network = "sim" marks all data as simulated;'
+            ' say "mainnet" or "testnet"'
+        ),
+    ),
     "http": (SIM + LINEAR + ONE + 'url = "https://x/y"', 'endpoints.linear.url: must begin with "ws://" or "wss://"'),
     "no scheme": (SIM + LINEAR + ONE + 'url = "x/y"', 'endpoints.linear.url: must begin with "ws://" or "wss://"'),
     "no host": (SIM + LINEAR + ONE + 'url = "wss:///v5"', f"endpoints.linear.url: {URL}"),
@@ -355,6 +392,9 @@ def test_told(case: str) -> None:
     "text",
     [
         'network = "sim"\n[endpoints.linear]\nproduct = "lineer"\ntopics = ["nonsense"]\nsymbols = ["x"]\nstreams = ["y"]',
+        'network = "dem"\nsite = "eu"\n[endpoints.linear]\nproduct = "linear"\ntopics = ["tickers.BTCUSDT"]',
+        'network = "sim"\nsite = "uk"\n[endpoints.linear]\nproduct = "linear"\ntopics = ["tickers.BTCUSDT"]',
+        'network = "sim"\nsite = "eu"\n[endpoints.x]\nproduct = "spot"\ntopics = ["tickers.BTCUSDT"]\nnetwork = "dem"',
         'network = "dem"\n[endpoints.linear]\nproduct = "linear"\ntopics = ["tickers.BTCUSDT"]',
         'network = "demo"\n[endpoints.linear]\nproduct = "lineer"\ntopics = ["tickers.BTCUSDT"]',
         'network = "sim"\n[endpoints.linear]\nproduct = "linear"\nsymbols = 3\nstreams = ["tickers"]\nworkers = 2',

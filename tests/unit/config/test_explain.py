@@ -40,6 +40,7 @@ def test_explained(tmp_path: Path) -> None:
     assert explained(tmp_path, text) == (
         """\
 network = "mainnet"  # file
+site = ""            # default
 
 [runtime]
 directory = "/run/feed"  # file
@@ -56,6 +57,7 @@ reconnect_cap_s = 30.0    # default
 canary = "auto"           # default
 max_age_s = 0.0           # default
 max_attempts = 0          # default
+max_active_time_s = 0.0   # default
 
 [publish]
 send_high_water_mark = 100000  # default
@@ -74,6 +76,7 @@ workers = 1                                      # file
 priority = 0                                     # default
 cpu = []                                         # default
 network = "mainnet"                              # as at the top level
+site = ""                                        # as at the top level
 url = "wss://stream.bybit.com/v5/public/linear"  # default, by network and product
 
 [endpoints.linear.connection]
@@ -137,14 +140,72 @@ def test_groups(tmp_path: Path) -> None:
     assert [group["symbols"] for group in groups] == [["ETHUSDT"], ["SOLUSDT"]]
 
 
+PRIVATE = '[endpoints.private]\nproduct = "private"\ntopics = ["order"]\n'
+SOURCES = 'api_key = { env = "MY_KEY" }\napi_secret = { file = "s.txt" }\n'
+
+
 def test_every_key_is_explained(tmp_path: Path) -> None:
-    """No key of the model is left out."""
-    told = tomllib.loads(explained(tmp_path, f'network = "sim"\n{LINEAR}'))
+    """No key of the model is left out where it has a meaning, and none is shown where it has none."""
+    told = tomllib.loads(explained(tmp_path, f'network = "sim"\n{LINEAR}{PRIVATE}{SOURCES}'))
     assert set(told) == set(Config.__struct_fields__)
     assert list(told["runtime"]) == list(Runtime.__struct_fields__)
     assert list(told["publish"]) == list(Publish.__struct_fields__)
     assert list(told["connection"]) == list(Connection.__struct_fields__)
-    assert set(told["endpoints"]["linear"]) == set(Endpoint.__struct_fields__)
+    every = set(Endpoint.__struct_fields__)
+    assert set(told["endpoints"]["private"]) == every
+    assert set(told["endpoints"]["linear"]) == every - {"api_key", "api_secret", "retain", "allow_dcp"}
+    every = set(Connection.__struct_fields__)
+    assert set(told["endpoints"]["private"]["connection"]) == every
+    assert set(told["endpoints"]["linear"]["connection"]) == every - {"max_active_time_s"}
+
+
+def test_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where secrets are read is shown, and never what is there."""
+    monkeypatch.setenv("MY_KEY", "hush")
+    (tmp_path / "s.txt").write_text("hush")
+    told = explained(tmp_path, f'network = "mainnet"\n{PRIVATE}{SOURCES}')
+    assert line(told, "api_key") == 'api_key = { env = "MY_KEY" } # file: from environment variable MY_KEY'
+    assert f'file = "{tmp_path}/s.txt" }}  # file: from file {tmp_path}/s.txt\n' in told
+    assert line(told, "publish") == 'publish = ["ipc://{runtime}/private/{worker}.pub"] # default'
+    assert line(told, "retain") == "retain = 1000 # default"
+    assert "hush" not in told
+
+
+def test_account_of_the_simulator(tmp_path: Path) -> None:
+    """Without a key of its own an endpoint signs in with the simulator's, and that is said."""
+    assert "# api_key, api_secret" in (told := explained(tmp_path, f'network = "sim"\n{PRIVATE}'))
+    assert "# default, the simulator's test key\n" in told
+
+
+def test_idle_time_of_a_private_connection(tmp_path: Path) -> None:
+    """It is part of the URL shown, and not added to it again."""
+    text = f'network = "demo"\n[connection]\nmax_active_time_s = 45\n{LINEAR}network = "mainnet"\n{PRIVATE}{SOURCES}'
+    told = tomllib.loads(explained(tmp_path, text))["endpoints"]
+    assert told["private"]["url"] == "wss://stream-demo.bybit.com/v5/private?max_active_time=45s"
+    assert told["linear"]["url"] == "wss://stream.bybit.com/v5/public/linear"
+
+
+def test_site(tmp_path: Path) -> None:
+    """The site shown is the one in effect, and who named it; off mainnet, or with a URL, there is none."""
+    text = 'network = "mainnet"\nsite = "eu"\n' + "".join(
+        LINEAR.replace("linear]", f"{name}]") + keys + "\n"
+        for name, keys in {
+            "inherited": "",
+            "own": 'site = "jp"',
+            "without": 'site = ""',
+            "elsewhere": 'network = "testnet"',
+            "served": 'url = "ws://127.0.0.1:1/x"',
+        }.items()
+    )
+    told = explained(tmp_path, text)
+    assert [" ".join(found.split()) for found in told.split("\n") if found.startswith("site")] == [
+        'site = "eu" # file',
+        'site = "eu" # as at the top level',
+        'site = "jp" # file',
+        'site = "" # file',
+        'site = "" # of no use here',
+        'site = "" # of no use here',
+    ]
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])), max_size=20), st.text(max_size=5))

@@ -15,7 +15,7 @@ from feedhandler.config import load as loading
 from feedhandler.config import syntax
 from feedhandler.config.explain import explain
 from feedhandler.config.load import load, read
-from feedhandler.config.model import Config, Connection, Endpoint
+from feedhandler.config.model import Config, Connection, Endpoint, SecretSource
 from feedhandler.config.plan import plan
 from feedhandler.config.problems import ConfigError
 
@@ -256,6 +256,25 @@ def test_topic_of_a_symbol_file_twice(tmp_path: Path) -> None:
             " first by symbols.txt line 2 x endpoints.linear.streams[0]"
         )
     ]
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [("s.txt", "{}/s.txt"), ("../keys/s", "{}/../keys/s"), ("/etc/s", "/etc/s"), ("~/s", "/home/me/s")],
+)
+def test_files_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, found: str) -> None:
+    """A file that holds a secret is named relative to the configuration, or from home; nobody looks for it yet."""
+    monkeypatch.setenv("HOME", "/home/me")
+    keys = f'topics = ["order"]\napi_key = {{ env = "MY_KEY" }}\napi_secret = {{ file = "{file}" }}\n'
+    path = written(tmp_path, LINEAR.replace('"linear"', '"private"') + keys)
+    monkeypatch.chdir(tmp_path)
+    for way in (path, Path("feed.toml")):
+        endpoint = load(way).endpoints["linear"]
+        assert endpoint.api_secret == SecretSource(file=found.format(tmp_path))
+        assert endpoint.api_key == SecretSource(env="MY_KEY")
 
 
 # The machine.

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedhandler.bybit import topics as grammar
-from feedhandler.config.model import Config, Connection, Endpoint, SymbolFile, WorkerPlan
-from feedhandler.config.plan import plan, share, wanted, worker_name
+from feedhandler.config.model import Config, Connection, Endpoint, SecretSource, SymbolFile, WorkerPlan
+from feedhandler.config.plan import MAX_ACTIVE_TIME, account, plan, share, wanted, worker_name
 
 RUNTIME = Path("/run/feed")
 
@@ -107,6 +107,12 @@ def test_symbol_files_must_be_loaded() -> None:
         ("sim", {"product": "spot"}, "ws://{simulator}/v5/public/spot", True),
         ("sim", {"url": "ws://127.0.0.1:9001/x"}, "ws://127.0.0.1:9001/x", True),
         ("mainnet", {"url": "ws://127.0.0.1:9001/x"}, "ws://127.0.0.1:9001/x", False),
+        ("mainnet", {"site": "eu"}, "wss://stream.bybit.eu/v5/public/linear", False),
+        ("mainnet", {"site": "jp", "product": "spread"}, "wss://stream.manepa.jp/v5/public/spread", False),
+        ("demo", {"product": "private"}, "wss://stream-demo.bybit.com/v5/private", False),
+        ("mainnet", {"product": "private", "site": "tr"}, "wss://stream.bybit.tr/v5/private", False),
+        ("testnet", {"product": "private"}, "wss://stream-testnet.bybit.com/v5/private", False),
+        ("sim", {"product": "private"}, "ws://{simulator}/v5/private", True),
         ("demo", {"url": "wss://stream.bybit.com/v5/public/linear"}, "wss://stream.bybit.com/v5/public/linear", False),
     ],
 )
@@ -115,6 +121,71 @@ def test_url(network: str, keys: dict[str, Any], url: str, simulated: bool) -> N
     only = one(network, **keys)
     assert (only.url, only.simulated) == (url, simulated)
     assert only.network == keys.get("network", network)
+
+
+@pytest.mark.parametrize("network", ["sim", "testnet", "demo"])
+def test_site_is_mainnets(network: str) -> None:
+    """The top level's site moves the endpoints on mainnet, but for those with another or a URL of their own."""
+    found = plans(
+        network="mainnet",
+        site="kz",
+        endpoints={
+            "here": linear(),
+            "global": linear(site=""),
+            "other": linear(product="private", network=network),
+            "served": linear(url="ws://127.0.0.1:1/x"),
+        },
+    )
+    assert [plan.url.split("/")[2] for plan in found if plan.product != "status"] == [
+        *("stream.bybit.kz", "stream.bybit.com"),
+        {"sim": "{simulator}", "testnet": "stream-testnet.bybit.com", "demo": "stream-demo.bybit.com"}[network],
+        "127.0.0.1:1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "seconds", "asked"),
+    [
+        ("", 45, "ws://{simulator}/v5/private?max_active_time=45s"),
+        ("", 600.0, "ws://{simulator}/v5/private?max_active_time=600s"),
+        ("", 0, "ws://{simulator}/v5/private"),
+        ("ws://x/y", 30, "ws://x/y?max_active_time=30s"),
+        ("ws://x/y?z=1", 30, "ws://x/y?z=1&max_active_time=30s"),
+        ("ws://x/y?max_active_time=1m", 30, "ws://x/y?max_active_time=1m"),
+    ],
+)
+def test_idle_time_is_asked_of_private_sockets(url: str, seconds: float, asked: str) -> None:
+    """``max_active_time`` goes into the URL of a private endpoint, once, and into no public one's (dossier 1.3)."""
+    connection = {"max_active_time_s": seconds}
+    assert one(product="private", url=url, connection=connection).url == asked
+    assert MAX_ACTIVE_TIME not in one(connection=connection).url
+
+
+KEY, SECRET = SecretSource(env="MY_KEY"), SecretSource(file="/etc/feed/secret")
+
+
+def test_account() -> None:
+    """A private worker is told where its secrets are, what it retains, and publishes where its owner alone may enter."""
+    told = one("demo", product="private", api_key={"env": "MY_KEY"}, api_secret={"file": "/etc/feed/secret"}, retain=7)
+    assert (told.api_key, told.api_secret, told.retain) == (KEY, SECRET, 7)
+    assert told.publish == ["ipc:///run/feed/private/linear.pub"]
+    assert told.connection.canary == ""
+    assert account(told) == "API key from environment variable MY_KEY, secret from file /etc/feed/secret"
+
+
+def test_simulators_account() -> None:
+    """Without a key of its own a private worker signs in with the simulator's."""
+    told = one(product="private")
+    assert (told.api_key, told.api_secret, told.retain) == (None, None, 1000)
+    assert account(told) == "the simulator's test key"
+    assert str(SecretSource(credential="bybit")) == "systemd credential bybit"
+
+
+def test_spreads() -> None:
+    """A spread's symbol, with its slash, is one topic; nothing there proves a connection alive."""
+    told = one(product="spread", topics=[], symbols=["SOLUSDT_SOL/USDT"], streams=["orderbook.25", "tickers"])
+    assert told.topics == ["orderbook.25.SOLUSDT_SOL/USDT", "tickers.SOLUSDT_SOL/USDT"]
+    assert (told.publish, told.connection.canary) == (["ipc:///run/feed/linear.pub"], "")
 
 
 @pytest.mark.parametrize(
@@ -200,6 +271,15 @@ def test_plan_is_json() -> None:
             [("status", "testnet", "wss://stream-testnet.bybit.com/v5/public/misc/status")],
         ),
         ("mainnet", {"url": "ws://127.0.0.1:9001/x"}, []),
+        ("mainnet", {"site": "eu"}, [("status", "mainnet", "wss://stream.bybit.eu/v5/public/misc/status")]),
+        (
+            "mainnet",
+            {"url": "wss://stream.bytick.com/v5/public/linear"},
+            [("status", "mainnet", "wss://stream.bytick.com/v5/public/misc/status")],
+        ),
+        ("testnet", {"url": "wss://stream.bybit.com/v5/public/linear"}, []),
+        ("mainnet", {"product": "private"}, []),
+        ("demo", {"product": "private"}, []),
     ],
 )
 def test_announcements_are_watched_on_real_networks(
@@ -209,6 +289,13 @@ def test_announcements_are_watched_on_real_networks(
     _, *more = plans(network=network, endpoints={"linear": linear(**keys)})
     assert [(plan.worker, plan.network, plan.url) for plan in more] == watched
     assert all(plan.topics == ["system.status"] and plan.product == "status" for plan in more)
+
+
+def test_announcements_of_one_site_do_for_a_network() -> None:
+    """Two sites of mainnet are watched at the first; a private endpoint's does not count."""
+    endpoints = {"account": linear(product="private", site="jp"), "eu": linear(site="eu"), "global": linear()}
+    [news] = [plan for plan in plans(network="mainnet", endpoints=endpoints) if plan.product == "status"]
+    assert news.url == "wss://stream.bybit.eu/v5/public/misc/status"
 
 
 def test_announcements_are_not_watched_twice() -> None:

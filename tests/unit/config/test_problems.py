@@ -36,6 +36,15 @@ def test_unsound_keys() -> None:
     assert problems.found() == [Problem("f", "a.b", "is wrong")]
 
 
+def test_unsound_below() -> None:
+    """A key is sound with all below it only while nothing was found at any of them."""
+    problems = Problems("f")
+    for key in ("a.b.c", "d[1]", "e"):
+        problems.add(key, "is wrong")
+    assert [problems.sound_below(key) for key in ("a", "a.b", "a.b.c", "d", "e")] == [False] * 5
+    assert [problems.sound_below(key) for key in ("a.bc", "a.b.c.d", "d[0]", "f")] == [True] * 4
+
+
 def test_places_in_other_files() -> None:
     """A value that stands in another file is told by that file's name and line."""
     problems = Problems("f")

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from feedhandler.config.load import load
-from feedhandler.config.model import Config, Connection, Endpoint, Publish, Runtime, Subscriptions
-from feedhandler.config.plan import plan
+from feedhandler.config.model import Config, Connection, Endpoint, Publish, Runtime, SecretSource, Subscriptions
+from feedhandler.config.plan import plan, publish
+from feedhandler.config.problems import ConfigError
 
 ROOT: Final = Path(__file__).parents[3]
 REFERENCE: Final = ROOT / "deploy" / "config.toml"
@@ -25,7 +26,7 @@ def text() -> str:
 def with_examples() -> str:
     """Return the reference with its commented examples taken in."""
     begin, end = text().split(EXAMPLES)
-    return begin + "#" + re.sub(r"(?m)^# (?=\[|\w+ = )", "", end)
+    return begin + "#" + re.sub(r"(?m)^# (?=\[|\w+ = |# )", "", end)
 
 
 def test_package_holds_the_same_text() -> None:
@@ -52,9 +53,25 @@ def test_examples_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "feed.toml"
     path.write_text(with_examples())
     config = load(path)
-    assert list(config.endpoints) == ["linear", "spot", "inverse", "option", "books"]
-    assert len(plan(config, Path("/run/feed"))) == 6
+    assert list(config.endpoints) == ["linear", "spot", "private", "inverse", "option", "spread", "books"]
+    assert len(plan(config, Path("/run/feed"))) == 8
     assert len(config.endpoints["books"].subscriptions) == 2
+
+
+def test_example_of_an_account_is_whole(tmp_path: Path) -> None:
+    """On the real market it needs the two lines that are still comments, and no more."""
+    path = tmp_path / "feed.toml"
+    real = with_examples().replace('network = "sim"', 'network = "mainnet"').partition("\n# Another product")[0]
+    path.write_text(real)
+    with pytest.raises(ConfigError, match=r"endpoints\.private\.api_key: is missing"):
+        load(path)
+    path.write_text(re.sub(r"(?m)^# (?=api_)", "", real))
+    private = load(path).endpoints["private"]
+    assert (private.api_key, private.api_secret) == (
+        SecretSource(env="BYBIT_API_KEY"),
+        SecretSource(env="BYBIT_API_SECRET"),
+    )
+    assert (private.retain, private.allow_dcp) == (Endpoint(product="private").retain, False)
 
 
 @pytest.mark.parametrize("struct", [Runtime, Connection, Publish])
@@ -70,14 +87,16 @@ def test_defaults_of_an_endpoint() -> None:
     shown: dict[str, Any] = tomllib.loads(text())["endpoints"]["linear"]
     default = Endpoint(product="linear")
     for key in Endpoint.__struct_fields__:
-        assert re.search(rf"(?m)^(?:#  ? ? )?(?:{key} = |\[+endpoints\.\w+\.{key}\])", with_examples()), key
-    for key in ("unchecked_topics", "publish", "workers", "cpu", "url"):
+        assert re.search(rf"(?m)^(?:#  ? ?)?(?:{key} = |\[+endpoints\.\w+\.{key}\])", with_examples()), key
+    for key in ("unchecked_topics", "workers", "cpu", "url"):
         assert shown[key] == getattr(default, key)
+    assert shown["publish"] == publish(default)
 
 
 def test_every_key_of_the_top_and_of_groups_is_said() -> None:
     """No key is missing that the other tests do not look at."""
     assert set(tomllib.loads(text())) == set(Config.__struct_fields__)
+    assert tomllib.loads(text())["site"] == Config(network="sim", endpoints={}).site
     groups = tomllib.loads(with_examples())["endpoints"]["books"]["subscriptions"]
     assert all(list(group) == list(Subscriptions.__struct_fields__) for group in groups)
 

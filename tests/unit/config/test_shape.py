@@ -25,6 +25,10 @@ def fit(written: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return fitted, [f"{problem.key}: {problem.text}" for problem in problems.found()]
 
 
+NOT_HERE = (
+    "looks like a secret: none belongs in this file; the api_key and api_secret of a private endpoint say where they are"
+    " read"
+)
 CASES = {
     "missing network": (
         LINEAR,
@@ -95,47 +99,76 @@ CASES = {
         TOP + LINEAR + '"a b" = 1',
         (
             'endpoints.linear."a b": there is no such key in [endpoints.linear], only product, symbols, streams, topics,'
-            " unchecked_topics, subscriptions, publish, lines, workers, priority, cpu, network, url and connection"
+            " unchecked_topics, subscriptions, publish, lines, workers, priority, cpu, network, site, url, api_key,"
+            " api_secret, retain, allow_dcp and connection"
         ),
     ),
     "metrics": (TOP + LINEAR + "[metrics]\nlisten = ''", "metrics: is not available in this version"),
-    "retain": (TOP + LINEAR + "retain = 1", "endpoints.linear.retain: is not available in this version"),
-    "allow_dcp": (TOP + LINEAR + "allow_dcp = true", "endpoints.linear.allow_dcp: is not available in this version"),
-    "reference to a key": (
-        TOP + LINEAR + "api_key = { env = 'KEY' }",
-        "endpoints.linear.api_key: is not available in this version",
+    "a word for true or false": (
+        TOP + LINEAR + "allow_dcp = 'true'",
+        "endpoints.linear.allow_dcp: must be true or false, not a string; leave out the quotes",
+    ),
+    "a number for true or false": (
+        TOP + LINEAR + "allow_dcp = 1",
+        "endpoints.linear.allow_dcp: must be true or false, not a whole number",
+    ),
+    "misspelt site": (
+        TOP + "site = 'uk'" + LINEAR,
+        'site: "uk" is not one of "", "bytick", "eu", "ge", "id", "jp", "kz" or "tr"',
+    ),
+    "retain": (
+        TOP + LINEAR + "retain = 100_001",
+        "endpoints.linear.retain: must be at least 0 and at most 100,000, not 100001",
     ),
     "a key itself": (
-        TOP + LINEAR + "api_secret = 'hush'",
-        "endpoints.linear.api_secret: is not available in this version; and a secret does not belong in this file",
+        TOP + LINEAR + "api_key = 'hush'",
+        (
+            "endpoints.linear.api_key: a secret does not belong in this file; write where it is read:"
+            ' { env = "BYBIT_API_KEY" }, { file = "PATH" } or { credential = "NAME" }'
+        ),
+    ),
+    "a secret itself, of digits": (
+        TOP + LINEAR + "api_secret = 4711",
+        (
+            "endpoints.linear.api_secret: a secret does not belong in this file; write where it is read:"
+            ' { env = "BYBIT_API_SECRET" }, { file = "PATH" } or { credential = "NAME" }'
+        ),
+    ),
+    "misspelt source of a key": (
+        TOP + LINEAR + "api_key = { evn = 'hush' }",
+        'endpoints.linear.api_key.evn: there is no such key in [endpoints.linear.api_key]; did you mean "env"?',
+    ),
+    "source of a key that is no string": (
+        TOP + LINEAR + "api_key = { env = 4711 }",
+        (
+            "endpoints.linear.api_key.env: is wrong; what it holds is not shown, because the key looks like that of a"
+            " secret"
+        ),
+    ),
+    "a secret within its source": (
+        TOP + LINEAR + "api_key = { secret = 'hush' }",
+        f"endpoints.linear.api_key.secret: {NOT_HERE}",
     ),
     "a secret elsewhere": (
         TOP + "apiKey = 'hush'" + LINEAR + "[runtime]\n'PASSWORD 1' = 'hush'",
-        "apiKey: looks like a secret: none belongs in this file, and public streams need none",
-        'runtime."PASSWORD 1": looks like a secret: none belongs in this file, and public streams need none',
+        f"apiKey: {NOT_HERE}",
+        f'runtime."PASSWORD 1": {NOT_HERE}',
     ),
     "a secret among the endpoints": (
         TOP + "[endpoints]\napi_token = 'hush'" + LINEAR,
-        "endpoints.api_token: looks like a secret: none belongs in this file, and public streams need none",
+        f"endpoints.api_token: {NOT_HERE}",
     ),
     "an endpoint named like a secret": (
         TOP + LINEAR + "[endpoints.api_key]\nproduct = 'hush'\ntopics = ['tickers.BTCUSDT']",
         "endpoints.api_key.product: is wrong; what it holds is not shown, because the key looks like that of a secret",
     ),
-    "product of a later version": (
-        TOP + "[endpoints.spread]\nproduct = 'spread'\ntopics = ['x']",
-        (
-            'endpoints.spread.product: "spread" is not available in this version, which has inverse, linear, option, spot'
-            " and status"
-        ),
-    ),
     "misspelt product": (
         TOP + "[endpoints.x]\nproduct = 'lineer'\ntopics = ['x']",
-        'endpoints.x.product: "lineer" is not one of "inverse", "linear", "option", "spot" or "status"; did you mean "linear"?',
+        'endpoints.x.product: "lineer" is not one of "inverse", "linear", "option", "private", "spot", "spread" or "status"; did you mean "linear"?',
     ),
     "missing product": (
         TOP + "[endpoints.x]\ntopics = ['x']",
-        'endpoints.x.product: is missing; it is one of "inverse", "linear", "option", "spot" or "status"',
+        'endpoints.x.product: is missing; it is one of "inverse", "linear", "option", "private", "spot", "spread" or "status"',
     ),
     "string for a number": (
         TOP + LINEAR + "[connection]\nping_interval_s = 'often'\npong_timeout_s = '2.5'",

@@ -198,6 +198,37 @@ def test_descriptors_are_passed_on_only_where_asked() -> None:
             os.close(descriptor)
 
 
+def environment(child: Child) -> dict[bytes, bytes]:
+    raw = Path(f"/proc/{child.pid}/environ").read_bytes()
+    return dict(pair.split(b"=", 1) for pair in raw.split(b"\0") if pair)
+
+
+def test_environment_is_handed_on_but_for_what_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of ours that is withheld is not in the process at all; the others are, as they are now."""
+    monkeypatch.setenv("MY_SECRET", "hush-hush")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/feed")
+    read = tmp_path / "read"
+
+    async def scene() -> list[dict[bytes, bytes]]:
+        ends: list[int] = []
+        found: list[dict[bytes, bytes]] = []
+        for withheld in ({"MY_SECRET", "NOT_THERE"}, ()):
+            read.unlink(missing_ok=True)
+            child = Child(python(READ_A_LINE_AND_WAIT, str(read)), ends.append, withheld)
+            monkeypatch.setenv("SET_LATER", str(len(found)))
+            child.start(b"a plan\n")
+            await until(lambda: read.exists() and read.read_text(), "the plan")
+            found.append(environment(child))
+            child.signal(signal.SIGKILL)
+        await until(lambda: len(ends) == 2, "the end of the children")
+        return found
+
+    without, whole = uvloop.run(scene())
+    assert whole[b"MY_SECRET"] == b"hush-hush"
+    assert {**without, b"MY_SECRET": b"hush-hush", b"SET_LATER": b"1"} == whole
+    assert without[b"CREDENTIALS_DIRECTORY"] == b"/run/credentials/feed"
+
+
 def test_child_can_be_started_again_and_leaves_no_descriptor_behind() -> None:
     """One that crashes all night must not use ours up."""
 

@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from feedhandler import control, wire
-from feedhandler.config.model import Connection, WorkerPlan
+from feedhandler.config.model import Connection, SecretSource, WorkerPlan
 from feedhandler.supervisor import worker as module
 from feedhandler.supervisor.worker import HUNG_AFTER_S, KILL_AFTER_S, START_PATIENCE_S, Worker
 
@@ -20,8 +20,9 @@ BOOK = "orderbook.50.BTCUSDT"
 class Process:
     """Stands in for `Child`: remembers what was done to it, and ends when the test says so."""
 
-    def __init__(self, command: Sequence[str], on_exit: Callable[[int], None]) -> None:
+    def __init__(self, command: Sequence[str], on_exit: Callable[[int], None], withheld: Collection[str] = ()) -> None:
         self.command = list(command)
+        self.withheld = set(withheld)
         self.pid: int | None = None
         self.messages: list[bytes] = []
         self.signals: list[signal.Signals] = []
@@ -91,6 +92,20 @@ def test_start_hands_over_the_plan_in_one_line(watch: Watch) -> None:
     assert msgspec.json.decode(line, type=WorkerPlan) == watch.plan
     assert watch.process.command[1:] == ["-m", "feedhandler.worker"]
     assert watch.worker.state == "starting"
+
+
+def test_worker_gets_its_own_secrets_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the variables that hold secrets all are withheld but those in which its own are."""
+    monkeypatch.setattr(module, "Child", Process)
+    public = Watch(tmp_path).plan
+    replace = msgspec.structs.replace
+    mine = replace(public, api_key=SecretSource(env="MY_KEY"), api_secret=SecretSource(env="MY_SECRET"))
+    yours = replace(public, api_key=SecretSource(env="YOUR_KEY"), api_secret=SecretSource(file="/x"))
+    secrets = frozenset().union(*map(module.secrets_of, (public, mine, yours)))
+    assert secrets == {"MY_KEY", "MY_SECRET", "YOUR_KEY"}
+    workers = [Worker(plan, logging.getLogger("feedhandler.test"), secrets) for plan in (public, mine, yours)]
+    processes: list[Process] = [worker._child for worker in workers]  # type: ignore[misc]
+    assert [process.withheld for process in processes] == [secrets, {"YOUR_KEY"}, {"MY_KEY", "MY_SECRET"}]
 
 
 def test_hello_is_answered_with_topics_and_epoch(watch: Watch) -> None:
