@@ -42,6 +42,9 @@ SOUND = {
     + LINEAR
     + ONE
     + 'site = "ge"\nurl = "wss://stream.bybitgeorgia.ge/v5/public/linear"',
+    "rotation on two lines": SIM + LINEAR + ONE + "lines = 2\n[endpoints.linear.connection]\nmax_age_s = 60",
+    "rotation where there are two lines": SIM + "[connection]\nmax_age_s = 60\n" + LINEAR + ONE,
+    "a canary": SIM + LINEAR + ONE + '[endpoints.linear.connection]\ncanary = "publicTrade.BTCUSDT"',
     "base at the cap": SIM + LINEAR + ONE + "[connection]\nreconnect_base_s = 30",
 }
 
@@ -252,6 +255,14 @@ CASES = {
             "endpoints.linear.connection.reconnect_cap_s:"
             " reconnect_base_s (5) is above reconnect_cap_s (4): delays grow from base to cap"
         ),
+    ),
+    "rotation on one line": (
+        SIM + LINEAR + ONE + "[endpoints.linear.connection]\nmax_age_s = 60",
+        "endpoints.linear.connection.max_age_s: needs lines = 2: another line carries the topics meanwhile",
+    ),
+    "a canary that is not served": (
+        SIM + LINEAR + ONE + '[endpoints.linear.connection]\ncanary = "orderbook.25.BTCUSDT"',
+        ('endpoints.linear.connection.canary: linear does not serve "orderbook.25.BTCUSDT"; option and spread do'),
     ),
     # Network and URL.
     "demo": (

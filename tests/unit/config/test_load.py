@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import string
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +330,7 @@ KEYS = [
     *["network", "runtime", "connection", "publish", "endpoints", "metrics", "linear", "a.b", "product", "symbols"],
     *["streams", "topics", "unchecked_topics", "subscriptions", "workers", "cpu", "url", "file", "directory", "group"],
     *["ping_interval_s", "reconnect_base_s", "max_attempts", "log_level", "quiet_status_s", "", "é\u2028"],
+    *["site", "retain", "allow_dcp", "max_active_time_s", "env", "credential"],
 ]
 STRINGS = [
     *["sim", "mainnet", "demo", "linear", "option", "BTCUSDT", "btcusdt", "tickers", "orderbook.50", "", "\u2028"],
@@ -357,25 +359,46 @@ SCALARS = (
     | st.datetimes()
     | st.times()
 )
+SOURCE = st.dictionaries(
+    st.sampled_from(["env", "file", "credential"]), st.sampled_from(["A_NAME", "~x/y"]), max_size=2
+)
 ENDPOINT = st.fixed_dictionaries(
-    {"product": st.sampled_from(["linear", "spot", "option", "moon"])},
+    {"product": st.sampled_from(["linear", "spot", "option", "moon", "spread", "private", "private"])},
     optional={
         "symbols": st.lists(st.sampled_from(["BTCUSDT", "ETHUSDT", "btc", "USDT", "BTC"]), max_size=4),
         "streams": st.lists(st.sampled_from(["tickers", "orderbook.50", "insurance", "kline.2"]), max_size=4),
-        "topics": st.lists(st.sampled_from(["tickers.BTCUSDT", "order", ""]), max_size=4),
+        "topics": st.lists(st.sampled_from(["tickers.BTCUSDT", "order", "order.spot", "dcp.spot", ""]), max_size=4),
         "unchecked_topics": st.lists(st.sampled_from(["tickers.BTCUSDT", "x", ""]), max_size=4),
         "publish": st.lists(st.sampled_from(STRINGS), max_size=3),
         "workers": st.integers(0, 5),
         "cpu": st.lists(st.integers(-1, 3), max_size=2),
         "network": st.sampled_from(["sim", "demo", "mainnet"]),
+        "site": st.sampled_from(["", "eu", "moon"]),
+        "api_key": SOURCE,
+        "api_secret": SOURCE,
+        "retain": st.integers(-1, 5),
+        "allow_dcp": st.booleans(),
         "url": st.sampled_from(STRINGS),
         "connection": st.dictionaries(st.sampled_from(KEYS), SCALARS, max_size=3),
+    },
+)
+ACCOUNT = st.fixed_dictionaries(
+    {"product": st.just("private"), "topics": st.just(["order"])},
+    optional={
+        "api_key": st.just({"env": "MY_KEY"}),
+        "api_secret": st.just({"file": "x"}),
+        "network": st.sampled_from(["sim", "demo", "mainnet"]),
+        "site": st.sampled_from(["", "eu"]),
+        "url": st.sampled_from(["", "wss://x/y", "wss://stream.bybit.eu/v5/private"]),
+        "connection": st.fixed_dictionaries({"max_active_time_s": st.sampled_from([0, 45, 600.0])}),
     },
 )
 LIKELY = st.fixed_dictionaries(
     {
         "network": st.sampled_from(["sim", "mainnet", "demo"]),
-        "endpoints": st.dictionaries(st.sampled_from(["linear", "b", "C", "a b"]), ENDPOINT, min_size=1, max_size=3),
+        "endpoints": st.dictionaries(
+            st.sampled_from(["linear", "b", "C", "a b"]), ENDPOINT | ACCOUNT, min_size=1, max_size=3
+        ),
     }
 )
 
@@ -391,7 +414,13 @@ def judged(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str
             return [str(problem) for problem in error.problems] or ["refused without a reason\n"]
     workers = plan(loaded.config, loaded.runtime_directory)
     assert all(worker.topics for worker in workers)
-    assert explain(loaded.config, loaded.written, loaded.runtime_directory)
+    assert all(worker.retain == 0 and worker.api_key is None for worker in workers if worker.product != "private")
+    told = explain(loaded.config, loaded.written, loaded.runtime_directory)
+    with monkeypatch.context() as patched:
+        patched.setattr(syntax, "parse", lambda _text, _problems: tomllib.loads(told))
+        patched.setattr(Path, "read_bytes", lambda _path: b"")
+        again = read(Path("feed.toml"))
+    assert plan(again.config, loaded.runtime_directory) == workers
     return []
 
 
