@@ -21,9 +21,10 @@ from bench.tables import Spread, table
 from feedhandler import wire
 from feedhandler.bybit.products import Nature
 from feedhandler.worker import feed as feed_module
-from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.feed import Lane
 from feedhandler.worker.publisher import Publisher
 from feedhandler.worker.route import JOURNAL_LIMIT, Route
+from feedhandler.worker.state import Feed
 
 REPEATS: Final = 9
 ROUND_NS: Final = 20_000_000

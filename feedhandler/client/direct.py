@@ -29,7 +29,7 @@ from feedhandler.credentials import Credentials, Secret
 from feedhandler.errors import ArgumentError, ClosedError, ConnectError
 from feedhandler.worker.carrier import TICK_S, Carrier
 from feedhandler.worker.diary import Diary
-from feedhandler.worker.feed import Feed
+from feedhandler.worker.state import Feed
 
 WORKER: Final = "direct"
 """Stands for the worker in statuses."""

@@ -14,9 +14,10 @@ from feedhandler.config.model import Connection as Settings
 from feedhandler.wire import LineFacts
 from feedhandler.worker.connection import Connection
 from feedhandler.worker.diary import Diary
-from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.feed import Lane
 from feedhandler.worker.lines import Lines
 from feedhandler.worker.session import Session
+from feedhandler.worker.state import Feed
 
 TICK_S: Final = 0.05
 """How often resyncs and silence are looked at."""

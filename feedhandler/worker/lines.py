@@ -10,11 +10,12 @@ from typing import Final
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import LineFacts
 from feedhandler.worker.book_race import BookCopy, BookRace
-from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.feed import Lane
 from feedhandler.worker.paired import PairedLane
 from feedhandler.worker.race import LIVELY_NS, Race
 from feedhandler.worker.route import Hole, Route
 from feedhandler.worker.standby import Standby
+from feedhandler.worker.state import Feed
 from feedhandler.worker.trade_race import TradeRace
 
 TURNS: Final = 20

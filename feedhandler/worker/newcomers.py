@@ -5,9 +5,9 @@ import time
 from collections import deque
 from typing import Final
 
-from feedhandler.worker.feed import Feed
 from feedhandler.worker.publisher import Publisher
 from feedhandler.worker.route import Retained, Route
+from feedhandler.worker.state import Feed
 
 SLICE_S: Final = 0.0005
 """Work for newcomers is cut into slices of about this long, so that live data waits less than 1 ms for them."""

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.feed import Lane
 from feedhandler.worker.route import Route
+from feedhandler.worker.state import Feed
 
 if TYPE_CHECKING:
     from feedhandler.worker.lines import Lines

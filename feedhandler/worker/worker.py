@@ -20,10 +20,10 @@ from feedhandler.config.model import WorkerPlan
 from feedhandler.credentials import Credentials
 from feedhandler.worker.carrier import TICK_S, Carrier
 from feedhandler.worker.diary import LOGGED_RAW_BYTES, Diary
-from feedhandler.worker.feed import Feed
 from feedhandler.worker.link import Link
 from feedhandler.worker.newcomers import Newcomers
 from feedhandler.worker.publisher import Publisher
+from feedhandler.worker.state import Feed
 
 BEAT_S: Final = 1.0
 

@@ -7,7 +7,7 @@ import pytest
 from support.lane import Rig, book, delta, message, snapshot, status, ticker
 
 from feedhandler import wire
-from feedhandler.worker.feed import INSPECTION_ROUNDS
+from feedhandler.worker.state import INSPECTION_ROUNDS
 
 BOOK, LEVEL_1, RPI, FULL = (f"orderbook.{kind}.BTCUSDT" for kind in ("50", "1", "rpi", "full"))
 TICKER = "tickers.BTCUSDT"
@@ -19,12 +19,11 @@ def started(*topics: str, product: str = "linear") -> Rig:
     return rig
 
 
-def image(rig: Rig, topic: str) -> dict[str, Any]:
+def image(rig: Rig, topic: str) -> Any:
     """Return the data of what a newcomer gets."""
     rig.take()
     rig.feed.answer(rig.route(topic), rig.now_ns, rig.now_s)
-    decoded: dict[str, Any] = msgspec.json.decode(rig.take()[-1].payload)["data"]
-    return decoded
+    return msgspec.json.decode(rig.take()[-1].payload)["data"]
 
 
 # 5.1 Official rules.
@@ -350,6 +349,27 @@ def test_4_5_empty_text_is_a_value_and_absence_is_none() -> None:
     rig.come(ticker(TICKER, "delta", fundingRate=""))
     data = image(rig, TICKER)
     assert (data["fundingRate"], data["lastPrice"]) == ("", "5")
+
+
+def test_4_5_delta_of_a_ticker_that_has_none_is_merged() -> None:
+    """4.5: option tickers are snapshots; a fixture shows a delta all the same: passed on as one, and merged."""
+    topic = "tickers.BTC-25DEC26-100000-C-USDT"
+    rig = started(topic, product="option")
+    rig.come(ticker(topic, "snapshot", lastPrice="5", askPrice="7"))
+    rig.come(ticker(topic, "delta", askPrice="8"))
+    assert [record.kind for record in rig.take()] == [wire.SNAPSHOT, wire.DELTA]
+    data = image(rig, topic)
+    assert (data["lastPrice"], data["askPrice"]) == ("5", "8")
+
+
+def test_4_6_roll_over_may_bring_two_candles() -> None:
+    """4.6: the one that ended and the one that began, in one message: a newcomer gets the last message whole."""
+    topic = "kline.1.BTCUSDT"
+    rig = started(topic)
+    candles = [{"start": 0, "confirm": True}, {"start": 60_000, "confirm": False}]
+    rig.come(message(topic, "snapshot", candles))
+    assert [record.kind for record in rig.take()] == [wire.SNAPSHOT]
+    assert [candle["start"] for candle in image(rig, topic)] == [0, 60_000]
 
 
 def test_4_5_cs_is_no_sequence() -> None:

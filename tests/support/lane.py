@@ -5,8 +5,9 @@ from typing import Any, Final
 import msgspec
 
 from feedhandler import wire
-from feedhandler.worker.feed import Feed, Lane
+from feedhandler.worker.feed import Lane
 from feedhandler.worker.route import Route
+from feedhandler.worker.state import Feed
 
 S: Final = 1_000_000_000
 """Nanoseconds in a second."""
@@ -156,3 +157,14 @@ def check_sequences(records: list[wire.Record]) -> None:
         old = record.flags & (wire.IMAGE | wire.REPEATED)
         assert record.sequence == last.get(key, 0) + (0 if old else 1), record
         last[key] = record.sequence
+
+
+def kinds(rig: Rig) -> list[int]:
+    """Kinds of the records since the last look."""
+    return [record.kind for record in rig.take()]
+
+
+def states(rig: Rig) -> list[tuple[str, str]]:
+    """State and reason of each new status since the last look."""
+    told = [status(one) for one in rig.take() if one.kind == wire.STATUS and not one.flags & wire.REPEATED]
+    return [(one.state, one.reason) for one in told]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from feedhandler import wire
-from feedhandler.worker.feed import Feed
 from feedhandler.worker.lines import Lines
 from feedhandler.worker.paired import PairedLane
+from feedhandler.worker.state import Feed
 
 MS: Final = 1_000_000
 S: Final = 1000 * MS

@@ -5,9 +5,9 @@ from typing import Any, Final
 import msgspec
 
 from feedhandler import wire
-from feedhandler.worker.feed import Feed
 from feedhandler.worker.lines import Lines
 from feedhandler.worker.race import Copy, Race
+from feedhandler.worker.state import Feed
 from support.lane import START_NS, S, first, message, status
 
 BOOK: Final = "orderbook.50.BTCUSDT"

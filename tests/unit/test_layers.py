@@ -90,7 +90,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.sim*": Layer(("feedhandler.bybit",), pure=True, seeded=True),
     # The strategy's side. The client without a worker runs a worker's connection in its own process.
     "feedhandler.client.direct": Layer(
-        (*SHARED, *(f"feedhandler.worker.{module}" for module in ("carrier", "diary", "feed"))),
+        (*SHARED, *(f"feedhandler.worker.{module}" for module in ("carrier", "diary", "state"))),
         ("msgspec",),
     ),
     "feedhandler.client*": Layer(SHARED, ("msgspec", "zmq")),
