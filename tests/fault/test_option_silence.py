@@ -1,4 +1,4 @@
-"""The option socket acknowledges what it does not serve, and then nothing comes (dossier 3.2): a strategy is told."""
+"""The option socket acknowledges what it does not serve, and leaves unsubscriptions unanswered (dossier 3.2, 3.3)."""
 
 import functools
 from collections.abc import Iterator
@@ -16,12 +16,14 @@ SERVED = (f"orderbook.25.{CALL}", f"orderbook.100.{CALL}", f"tickers.{CALL}", "p
 UNSERVED = (f"orderbook.50.{CALL}", f"orderbook.1.{CALL}")
 MUTE = f"tickers.{PUT}"
 """Served in general; here the venue has nothing to say of it."""
+UNLISTED = "tickers.NOPE-25DEC26-100-C-USDT"
+"""Refused by itself, in a request with others that are not (dossier 3.4)."""
 CONFIG = """
 network = "sim"
 [endpoints.option]
 product = "option"
 url = "{url}"
-topics = [{served}, "{mute}"]
+topics = [{served}, "{mute}", "{unlisted}"]
 unchecked_topics = [{unserved}]
 """
 
@@ -41,7 +43,13 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     """One ticker is mute before anybody asks for it."""
     with Simulator("--rate", "8") as venue:
         venue.fault("mute", product="option", topic=MUTE)
-        config = CONFIG.format(url=venue.url_of("option"), served=quoted(SERVED), unserved=quoted(UNSERVED), mute=MUTE)
+        config = CONFIG.format(
+            url=venue.url_of("option"),
+            served=quoted(SERVED),
+            mute=MUTE,
+            unlisted=UNLISTED,
+            unserved=quoted(UNSERVED),
+        )
         feed = Feed(tmp_path, config)
         with Ear([feed.address("option")]) as ear, feed:
             yield venue, feed, ear
@@ -88,6 +96,8 @@ def test_topics_that_are_acknowledged_and_never_come_are_told(scene: Scene) -> N
         # As soon as the 5 s are over that a snapshot may take.
         assert 4.9 < (then["since_ns"] - first["since_ns"]) / 1e9 < 8
         assert ear.data(subject(topic)) == []
+    (refused,) = ear.statuses(subject(UNLISTED))[-1:]
+    assert (refused["state"], refused["reason"]) == ("rejected", "refused (failTopics)")
     for topic in SERVED:
         assert [told["state"] for told in history(ear, topic)][-1:] == ["live"]
         assert wire.RESYNCING not in ear.states(subject(topic))
@@ -117,3 +127,19 @@ def test_a_silent_topic_is_asked_for_again_and_the_others_stay(scene: Scene) -> 
     ] == []
     assert not breaks(ear.records)
     assert venue.stats()["violations"] == {}
+
+
+def test_an_unsubscription_that_is_never_answered_holds_nothing_up(scene: Scene) -> None:
+    """Lose a delta while unsubscriptions stay unanswered → subscribed anew after 5 s all the same → `live`, whole."""
+    venue, _, ear = scene
+    book = SERVED[0]
+    wait_until(lambda: len(ear.data(subject(book))) > 5, "books")
+    venue.fault("noack", product="option", op="unsubscribe")
+    start = len(ear.records)
+    venue.fault("skip", product="option", topic=book)
+    wait_until(lambda: ear.states(subject(book))[-2:] == [wire.RESYNCING, wire.LIVE], "healed")
+    resyncing, live = [told for told in ear.statuses(subject(book)) if told["state"] != "subscribing"][-2:]
+    assert 4.9 < (live["since_ns"] - resyncing["since_ns"]) / 1e9 < 8
+    data = [one for one in ear.records[start:] if one.subject == subject(book) and one.kind <= wire.DELTA]
+    assert [one.kind for one in data if one.received_ns >= live["since_ns"]][:1] == [wire.SNAPSHOT]
+    assert not breaks(ear.records)
