@@ -38,6 +38,8 @@ def turned(config: Config, host: str) -> tuple[Config, list[str]]:
 def _turned(endpoint: Endpoint, host: str, notes: dict[str, None]) -> Endpoint:
     unchecked = set(endpoint.unchecked_topics)
     topics = [one.topic for one in wanted(endpoint)]
+    if endpoint.product == "private":
+        notes["private endpoints have the simulated Bybit's own account in this drill; no secret is read"] = None
     return msgspec.structs.replace(
         endpoint,
         symbols=[],

@@ -126,8 +126,9 @@ class Venue:
             for topic in topics:
                 self.truths[product, topic] = Truth(topic, grammar.nature(product, topic))
             for share in share_out(PRODUCTS[product], topics):
-                self._witnesses.append(Witness(self.port, PRODUCTS[product].path, share))
-        requests = sum(len(witness.topics) for witness in self._witnesses)
+                witness = Witness(self.port, PRODUCTS[product].path, share, is_private=product == "private")
+                self._witnesses.append(witness)
+        requests = sum(witness.requests for witness in self._witnesses)
         deadline_s = time.monotonic() + START_S
         while True:
             for witness in self._witnesses:

@@ -1,10 +1,11 @@
 """A connection of our own to the simulated Bybit. What it receives stands in the simulator's transcript: it only listens."""
 
 import socket
+import time
 from collections.abc import Sequence
 from typing import Final
 
-from feedhandler.bybit import operations
+from feedhandler.bybit import authentication, operations
 from feedhandler.errors import FeedError
 
 _PATIENCE_S: Final = 10.0
@@ -22,12 +23,19 @@ class WitnessError(FeedError):
 class Witness:
     """One WebSocket, on a plain socket: independent of everything that it bears witness of."""
 
-    def __init__(self, port: int, path: str, topics: Sequence[str]) -> None:
-        """Connect and ask for ``topics``, each by itself: one that is refused takes no other with it."""
+    def __init__(self, port: int, path: str, topics: Sequence[str], *, is_private: bool = False) -> None:
+        """Connect and ask for ``topics``, each by itself: one that is refused takes no other with it.
+
+        ``is_private``: sign in with the simulator's test key before.
+        """
         self.topics = list(topics)
+        self.requests = len(self.topics) + is_private
+        """Sent so far, without pings."""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S)
         try:
             self._shake_hands(port, path)
+            if is_private:
+                self._sign_in()
             for number, topic in enumerate(topics):
                 self._send(operations.Request(str(number), operations.SUBSCRIBE, [topic]).encode())
                 self.drain()
@@ -48,6 +56,16 @@ class Witness:
             head += received
         if b" 101 " not in head.split(b"\r\n", 1)[0]:
             raise WitnessError(f"the simulated Bybit refuses the drill's own connection: {head[:80]!r}")
+
+    def _sign_in(self) -> None:
+        expires_ms = time.time_ns() // 1_000_000 + authentication.EXPIRES_AFTER_MS
+        self._send(authentication.request(authentication.TEST_KEY, authentication.TEST_SECRET, expires_ms, "auth"))
+        answer = b""
+        while operations.AUTH.encode() not in answer:
+            received = self._socket.recv(_READ_BYTES)
+            if not received:
+                raise WitnessError("the simulated Bybit closed the drill's own connection")
+            answer += received
 
     def _send(self, payload: bytes) -> None:
         size = len(payload)

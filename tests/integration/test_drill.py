@@ -32,6 +32,15 @@ streams = ["orderbook.50", "publicTrade", "tickers"]
 publish = ["tcp://*:5600"]
 """
 
+ACCOUNT = """
+network = "mainnet"
+[endpoints.private]
+product = "private"
+topics = ["order", "execution", "position", "wallet"]
+api_key = {{ env = "A_KEY_THAT_IS_NOT_THERE" }}
+api_secret = {{ file = "/nonexistent/secret" }}
+"""
+
 
 def write(directory: Path, lines: int = 1, text: str = CONFIG) -> Path:
     file = directory / "feed.toml"
@@ -153,6 +162,19 @@ def test_a_drill_ends_with_the_first_broken_promise(tmp_path: Path) -> None:
     assert [result.is_kept for result in run(write(tmp_path), *chosen, hear=hear).results] == [False]
     outcome = run(write(tmp_path), *chosen, hear=hear, keeps_going=True)
     assert [result.is_kept for result in outcome.results] == [False, True]
+
+
+def test_an_account_is_drilled_with_the_simulators_key(tmp_path: Path, temporary: Path) -> None:
+    """A drill needs no secret and reads none; what the account does is held against what a second connection got."""
+    file = write(tmp_path, text=ACCOUNT)
+    process = start(temporary, str(file), "--json", "--only", "reset", "--only", "late-joiner")
+    out, err = process.communicate(timeout=60)
+    found = json.loads(out)
+    assert process.returncode == 0, out + err
+    reset, joiner = found["faults"]
+    assert (reset["verdict"], reset["on"], joiner["verdict"]) == ("kept", "private", "kept")
+    assert reset["blind_s"] > 0
+    assert "account" in found["notes"][0]
 
 
 def test_what_the_configuration_does_not_have_is_skipped(tmp_path: Path, temporary: Path) -> None:

@@ -107,6 +107,21 @@ def test_what_is_shortened_is_said_once() -> None:
     assert turned.endpoints["linear"].connection.ping_interval_s == 1
 
 
+def test_an_account_is_the_simulators_own() -> None:
+    """No key or secret is left to be read, and that is said."""
+    account = """
+[endpoints.private]
+product = "private"
+topics = ["order"]
+api_key = { env = "KEY" }
+api_secret = { env = "SECRET" }
+"""
+    turned, notes = settings.turned(read(TEXT + account), HOST)
+    private = turned.endpoints["private"]
+    assert (private.api_key, private.api_secret, private.url) == (None, None, f"ws://{HOST}/v5/private")
+    assert any("account" in note for note in notes)
+
+
 def test_what_is_short_enough_stays() -> None:
     """Nothing is made longer."""
     text = TEXT.replace(
