@@ -3,53 +3,20 @@
 Each test reads: inject, the strategy sees, recovered within, nothing lost unreported and nothing repeated.
 """
 
-import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.feed import Book, Ear, Feed, breaks, is_data, is_status, status, wait_until
+from support.feed import Ear, Feed, status, wait_until
 from support.simulator import Simulator
+from support.stage import SUBJECTS, TICKER, TRADES, Act, Stage, acting
+from support.tls_front import TlsFront
 
 from feedhandler import wire
-
-BOOK = "linear.orderbook.50.BTCUSDT"
-TRADES = "linear.publicTrade.BTCUSDT"
-TICKERS = "linear.tickers.BTCUSDT"
-SUBJECTS = (BOOK, TRADES, TICKERS)
-
-
-class Scene:
-    """A feed on a simulated venue, heard by a plain subscriber."""
-
-    def __init__(self, venue: Simulator, feed: Feed, ear: Ear) -> None:
-        self.venue = venue
-        self.feed = feed
-        self.ear = ear
-
-    def since(self, start: int, subject: str) -> list[wire.Record]:
-        """Return the records of a subject after the first ``start`` of all."""
-        return [record for record in list(self.ear.records)[start:] if record.subject == subject]
-
-    def states_since(self, start: int, subject: str) -> list[str]:
-        """Return the new states of a subject after the first ``start`` records of all."""
-        return [status(record)["state"] for record in self.since(start, subject) if is_status(record)]
-
-    def wait_whole(self, start: int, timeout_s: float = 20.0) -> None:
-        """Wait until every subject has gone down and come back with data after the first ``start`` records."""
-
-        def whole() -> bool:
-            for subject in SUBJECTS:
-                if self.states_since(start, subject)[-1:] != ["live"]:
-                    return False
-            records = self.since(start, BOOK)
-            live = max(index for index, record in enumerate(records) if is_status(record))
-            return sum(is_data(record) for record in records[live:]) > 3
-
-        wait_until(whole, "every subject live again, with data", timeout_s)
-
+from feedhandler.wire import DOWN, LIVE, STALE, SUBSCRIBING
 
 CONFIG = """
 network = "sim"
@@ -61,34 +28,44 @@ url = "{url}"
 symbols = ["BTCUSDT", "ETHUSDT"]
 streams = ["orderbook.50", "publicTrade", "tickers"]
 """
+BOOK = "linear.orderbook.50.BTCUSDT"
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Pings each second, and no long patience."""
+    impatience = "ping_interval_s = 1\npong_timeout_s = 3\nconnect_timeout_s = 2"
+    with Stage(tmp_path_factory.mktemp("hasty"), connection=impatience) as running:
+        yield running
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    """Everything live, and heard from the start."""
-    with Simulator("--rate", "3") as venue:
-        feed = Feed(tmp_path, CONFIG.format(url=venue.url_of("linear")))
-        with Ear([feed.address("linear")]) as ear, feed:
-            wait_until(lambda: all(ear.data(subject) for subject in SUBJECTS), "data of every kind")
-            yield Scene(venue, feed, ear)
+def hasty_act(hasty: Stage) -> Iterator[Act]:
+    """A fault to be tried on it."""
+    yield from acting(hasty)
 
 
-def check_books(records: list[wire.Record]) -> None:
-    """After each ``subscribing``, ``resyncing`` or ``down`` the first book record is a snapshot, and deltas chain."""
-    book, whole = Book(), False
-    for record in records:
-        if is_status(record) and status(record)["state"] in ("subscribing", "resyncing", "down"):
-            whole = False
-        elif record.flags & wire.IMAGE and not whole:
-            book.apply(record.payload)  # this subscriber joined when the book was live already
-            whole = True
-        elif is_data(record):
-            assert whole or record.kind == wire.SNAPSHOT
-            update_id = json.loads(record.payload)["data"]["u"]
-            assert record.kind == wire.SNAPSHOT or update_id == book.update_id + 1
-            book.apply(record.payload)
-            assert not book.bids or not book.asks or max(book.bids) < min(book.asks)
-            whole = True
+def assert_told_and_healed(act: Act, *, within_s: float, reason: str = "", lost_within_s: float = 1.0) -> None:
+    """Each subject was `down` for a reason, then `live` with a snapshot, and said from when to when it was blind."""
+    act.await_each_told(DOWN, within_s=lost_within_s, reason=reason)
+    act.await_each_told(DOWN, SUBSCRIBING, LIVE, within_s=within_s)
+    act.await_flow()
+    act.assert_kept()
+    for subject in SUBJECTS:
+        told = [one.status for one in act.told(subject)]
+        lost = next(one for one in told if one.state == DOWN)
+        live = next(one for one in told[told.index(lost) :] if one.state == LIVE)
+        assert lost.lines_up == 0
+        assert isinstance(live.blind_from_ns, int)
+        assert isinstance(live.blind_to_ns, int)
+        assert live.blind_from_ns == lost.blind_from_ns
+        assert live.blind_from_ns < live.blind_to_ns == live.since_ns
+        assert live.lost is None
+        assert live.recoverable is (subject != TRADES)
+        if subject != TRADES:
+            after = [one.record for one in act.stage.strategy.of(subject, act.start) if one.record.kind <= wire.STATUS]
+            gone = next(i for i, one in enumerate(after) if one.kind == wire.STATUS and b'"down"' in one.payload)
+            assert next(one for one in after[gone:] if one.kind < wire.STATUS).kind == wire.SNAPSHOT
 
 
 @pytest.mark.parametrize(
@@ -96,72 +73,93 @@ def check_books(records: list[wire.Record]) -> None:
     [
         ({"kind": "reset"}, "connection lost"),
         ({"kind": "eof"}, "connection lost"),
+        ({"kind": "abort_mid_frame"}, "connection lost"),
         ({"kind": "close", "code": 1001, "reason": "going away"}, "closed by the venue: 1001 going away"),
     ],
-    ids=["reset", "end of file", "close frame"],
+    ids=["reset", "end of file", "end inside a frame", "close frame"],
 )
-def test_a_lost_connection_is_told_and_healed_at_once(scene: Scene, fault: dict[str, Any], reason: str) -> None:
-    """Inject a loss → `down` with the reason → within 1 s a snapshot and `live` → no break, no repeat, holes bounded."""
-    start = len(scene.ear.records)
-    injected_s, injected_ns = time.monotonic(), time.time_ns()
-    scene.venue.fault(**fault)
-    scene.wait_whole(start)
-    healed_s = time.monotonic() - injected_s
-    for subject in SUBJECTS:
-        assert scene.states_since(start, subject) == ["down", "subscribing", "live"]
-        lost, _, live = (status(record) for record in scene.since(start, subject) if is_status(record))
-        assert lost["reason"] == reason
-        assert lost["lines_up"] == 0
-        assert lost["blind_from_ns"] <= injected_ns + 200_000_000
-        assert live["blind_from_ns"] == lost["blind_from_ns"] < live["blind_to_ns"] == live["since_ns"]
-        assert live["lost"] is None
-        assert live["recoverable"] is (subject != TRADES)
-    for subject in (BOOK, TICKERS):
-        records = scene.since(start, subject)
-        down = next(index for index, record in enumerate(records) if is_status(record))
-        assert next(record for record in records[down:] if is_data(record)).kind == wire.SNAPSHOT
-    check_books(scene.ear.of(BOOK))
-    assert not breaks(scene.ear.records)
-    ids = [trade["i"] for record in scene.ear.data(TRADES) for trade in json.loads(record.payload)["data"]]
-    assert len(ids) == len(set(ids))
-    assert healed_s < 2
-    wait_until(lambda: scene.feed.counters("linear")["reconnects"] == 1, "counted")
+def test_a_lost_connection_is_told_and_healed_at_once(act: Act, fault: dict[str, Any], reason: str) -> None:
+    """Inject a loss → `down` with the reason → within 2 s a snapshot and `live` → no break, no repeat, holes bounded."""
+    act.inject(**fault)
+    assert_told_and_healed(act, within_s=2, reason=reason)
+    assert {tuple(act.states(subject)) for subject in SUBJECTS} == {(DOWN, SUBSCRIBING, LIVE)}
+    assert act.counted("reconnects") == 1
 
 
-def test_refused_handshakes_are_told_and_retried_until_they_succeed(scene: Scene) -> None:
-    """Inject a reset and three refusals (502) → `down` with the status → retried with growing pauses → live again."""
-    start = len(scene.ear.records)
-    scene.venue.fault("refuse", status=502, count=3)
-    scene.venue.fault("reset")
-    scene.wait_whole(start)
-    states = [status(record) for record in scene.since(start, BOOK) if is_status(record)]
-    assert [state["reason"] for state in states if state["state"] == "down"] == ["connection lost", "refused: HTTP 502"]
-    check_books(scene.ear.of(BOOK))
-    assert not breaks(scene.ear.records)
+def test_every_reset_is_noticed_at_once(stage: Stage) -> None:
+    """Inject 20 resets, some with data in front of them → each is told, and healed within 2 s: none waits for silence."""
+    stage.wait_whole()
+    mutes = stage.beat().mutes
+    for _ in range(20):
+        act = Act(stage)
+        act.inject("reset")
+        act.await_each_told(DOWN, SUBSCRIBING, LIVE, within_s=2)
+        act.await_flow(2)
+    act.assert_kept()
+    assert stage.beat(time.time_ns()).mutes == mutes
 
 
-def test_too_many_connections_are_left_alone_for_longer(scene: Scene) -> None:
-    """Inject a reset and a refusal with HTTP 429 → no immediate retry: at least 5 s pass before the next attempt."""
-    start = len(scene.ear.records)
-    scene.venue.fault("refuse", status=429, count=1)
-    scene.venue.fault("reset")
-    wait_until(lambda: "refused: HTTP 429" in [s["reason"] for s in scene.ear.statuses(BOOK)], "the refusal is told")
-    refused_s = time.monotonic()
-    scene.wait_whole(start)
-    assert time.monotonic() - refused_s > 4.5
+@pytest.mark.parametrize(
+    ("status_", "reason"),
+    [("502", "refused: HTTP 502"), ("504", "refused: HTTP 504"), ("reset", "connection lost")],
+)
+def test_refused_handshakes_are_told_and_retried_until_they_succeed(act: Act, status_: str, reason: str) -> None:
+    """Inject a reset and three refusals → `down` with the reason → retried with growing pauses → live again."""
+    act.inject("refuse", status=status_, count=3)
+    act.inject("reset")
+    assert_told_and_healed(act, within_s=3, reason=reason)
+    assert next(one.status.reason for one in act.told(act.book) if one.status.state == DOWN) == "connection lost"
+    assert act.counted("reconnects") == 4
 
 
-def test_a_handshake_that_never_ends_is_given_up_and_never_comes_alive(tmp_path: Path) -> None:
-    """Inject a handshake that hangs → given up after the deadline → the next attempt succeeds, and carries all data."""
-    with Simulator() as venue:
-        venue.fault("refuse", status="hang", count=1)
-        config = CONFIG.format(url=venue.url_of("linear")).replace("reconnect_base_s = 0.1", "connect_timeout_s = 1.0")
-        feed = Feed(tmp_path, config)
-        with Ear([feed.address("linear")]) as ear, feed:
-            feed.wait_live("linear")
-            assert ear.states(BOOK)[-3:] == ["down", "subscribing", "live"]
-            assert "no connection within 1 s" in [state["reason"] for state in ear.statuses(BOOK)]
-            assert len(venue.stats()["connections"]) == 1
+def test_a_handshake_that_never_ends_is_given_up(hasty_act: Act) -> None:
+    """Inject a reset and a handshake that is never answered → given up after its deadline → the next one succeeds."""
+    hasty_act.inject("refuse", status="hang", count=1)
+    hasty_act.inject("reset")
+    assert_told_and_healed(hasty_act, within_s=5, reason="no connection within 2 s", lost_within_s=3.5)
+    assert len(hasty_act.stage.links()) == 1
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_slow_tls_is_given_up_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inject TLS handshakes that take for ever → `down` after the deadline, retried → live with the first that works."""
+    with TlsFront(tmp_path) as front:
+        monkeypatch.setenv("SSL_CERT_FILE", str(front.certificate))
+        with Stage(tmp_path, connection="connect_timeout_s = 1", url=front.url) as stage:
+            stage.wait_whole()
+            act = Act(stage)
+            front.slow.set()
+            act.inject("reset")
+            act.await_each_told(DOWN, DOWN, within_s=3, reason="no connection within 1 s")
+            wait_until(lambda: front.waited >= 2, "another attempt")
+            front.slow.clear()
+            assert_told_and_healed(act, within_s=10)
+
+
+@pytest.mark.parametrize("how", ["too many requests", "too many connections"])
+def test_too_many_connections_are_left_alone_for_longer(act: Act, how: str) -> None:
+    """Inject HTTP 429, or the venue's limiter with its 403 → `down` → no attempt for 5 s, then live: no hammering."""
+    if how == "too many requests":
+        reason = "refused: HTTP 429"
+        act.inject("refuse", status=429, count=1)
+    else:
+        reason = "refused: HTTP 403"
+        act.inject("limit", attempts=1, window_s=4)
+
+    def refused() -> bool:
+        return any(one.status.reason == reason for one in act.told(act.book))
+
+    while not refused():  # at most twice: the limiter may let the first handshake in
+        act.inject("reset")
+        wait_until(lambda: refused() or act.states(act.book)[-1:] == [LIVE], "refused, or let in")
+    told = act.await_told(act.book, DOWN, within_s=5, reason=reason)
+    attempts = act.stage.venue.stats()["connection_attempts"]
+    wait_until(lambda: act.states(act.book)[-1] == LIVE, "live again")
+    live = act.told(act.book)[-1]
+    assert (live.at_ns - told.at_ns) / 1e9 > 4.5
+    assert act.stage.venue.stats()["connection_attempts"] == attempts + 1
+    act.stage.wait_whole()
+    act.assert_kept()
 
 
 def test_no_venue_at_all_is_told(tmp_path: Path) -> None:
@@ -170,7 +168,7 @@ def test_no_venue_at_all_is_told(tmp_path: Path) -> None:
     feed = Feed(tmp_path, config)
     with Ear([feed.address("linear")]) as ear, feed:
         # Repeated statuses count: the subscriber may come when the worker has said it already.
-        down = wait_until(lambda: [r for r in ear.of(BOOK) if status(r)["state"] == "down"], "down")
+        down = wait_until(lambda: [r for r in ear.of(BOOK) if status(r)["state"] == DOWN], "down")
         assert status(down[0])["reason"] == "cannot connect: Connection refused"
         wait_until(lambda: feed.counters("linear")["reconnects"] > 2, "further attempts")
 
@@ -183,46 +181,36 @@ def test_giving_up_is_said(tmp_path: Path) -> None:
     feed = Feed(tmp_path, config)
     with Ear([feed.address("linear")]) as ear, feed:
         wait_until(lambda: any(b"gave up after 2 attempts" in record.payload for record in ear.of(BOOK)), "gave up")
-        assert ear.states(BOOK)[-1] == "down"
+        assert ear.states(BOOK)[-1] == DOWN
         assert feed.worker("linear")["state"] == "running"
 
 
 @pytest.mark.parametrize("kind", ["mute", "stall"])
-def test_a_connection_that_brings_nothing_is_noticed_within_8_s(scene: Scene, kind: str) -> None:
+def test_a_connection_that_brings_nothing_is_noticed_within_8_s(act: Act, kind: str) -> None:
     """Inject silence, with pongs or without → `stale`, then reconnected within 8 s → live again, no break."""
-    start = len(scene.ear.records)
-    injected_s = time.monotonic()
-    connection = scene.venue.stats()["connections"][0]["id"]
-    scene.venue.fault(kind, connection=connection)
-    wait_until(lambda: "down" in scene.states_since(start, BOOK), "noticed", 12)
-    assert time.monotonic() - injected_s < 8.2  # 8 s as promised, and what this test takes to look
-    scene.wait_whole(start)
-    for subject in SUBJECTS:
-        assert scene.states_since(start, subject) == ["stale", "down", "subscribing", "live"]
-    check_books(scene.ear.of(BOOK))
-    assert not breaks(scene.ear.records)
+    act.inject(kind)
+    act.await_each_told(STALE, within_s=8.2)  # 8 s as promised, and what this test takes to look
+    assert_told_and_healed(act, within_s=10, reason="mute: ", lost_within_s=8.2)
+    assert {tuple(act.states(subject)) for subject in SUBJECTS} == {(STALE, DOWN, SUBSCRIBING, LIVE)}
+    assert act.counted("mutes") == 1
 
 
-def test_a_missing_pong_ends_the_connection(tmp_path: Path) -> None:
-    """Inject pings without answer while data flows → the connection is opened anew after the pong deadline."""
+@pytest.mark.parametrize("kind", ["nopong", "stall"])
+def test_a_missing_pong_ends_the_connection(hasty_act: Act, kind: str) -> None:
+    """Inject pings without answer, data flowing or not → `down` by the pong's deadline → opened anew: live."""
+    hasty_act.inject(kind)
+    assert_told_and_healed(hasty_act, within_s=6, reason="no pong within 3 s", lost_within_s=4.5)
+    assert hasty_act.counted("mutes") == 0
+
+
+def test_a_venue_that_was_never_there_and_comes(tmp_path: Path) -> None:
+    """Inject a start against a venue that refuses → `down` → it lets us in: `subscribing`, `live`, with a snapshot."""
     with Simulator() as venue:
-        config = CONFIG.format(url=venue.url_of("linear")).replace(
-            "reconnect_base_s = 0.1", "ping_interval_s = 1\npong_timeout_s = 1"
-        )
-        feed = Feed(tmp_path, config)
+        venue.fault("refuse", status=503, seconds=1.5, count=0)
+        feed = Feed(tmp_path, CONFIG.format(url=venue.url_of("linear")))
         with Ear([feed.address("linear")]) as ear, feed:
-            feed.wait_live("linear")
-            venue.fault("nopong", connection=venue.stats()["connections"][0]["id"])
-            wait_until(lambda: any("no pong within 1 s" in s["reason"] for s in ear.statuses(BOOK)), "no pong noticed")
-            wait_until(lambda: ear.states(BOOK)[-1] == "live", "live again")
-            assert not breaks(ear.records)
-
-
-def test_every_reset_is_noticed_at_once(scene: Scene) -> None:
-    """Inject 20 resets, some with data in front of them → each is told, and healed within 2 s: none waits for silence."""
-    for _ in range(20):
-        start = len(scene.ear.records)
-        scene.venue.fault("reset")
-        scene.wait_whole(start, 2.0)
-    assert scene.feed.counters("linear")["mutes"] == 0
-    assert not breaks(scene.ear.records)
+            wait_until(lambda: ear.states(BOOK)[-3:] == [DOWN, SUBSCRIBING, LIVE], "down, then live")
+            wait_until(lambda: ear.data(BOOK), "data")
+            assert "refused: HTTP 503" in [state["reason"] for state in ear.statuses(BOOK)]
+            assert ear.data(BOOK)[0].kind == wire.SNAPSHOT
+            assert ear.data(TICKER)[:1] == [] or ear.data(TICKER)[0].kind == wire.SNAPSHOT
