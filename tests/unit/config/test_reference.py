@@ -39,7 +39,11 @@ def test_loads() -> None:
     config = load(REFERENCE)
     plans = plan(config, Path("/run/feed"))
     assert config.network == "sim"
-    assert [(worker.worker, worker.simulated) for worker in plans] == [("linear", True), ("spot", True)]
+    assert [(worker.worker, worker.simulated) for worker in plans] == [
+        ("linear", True),
+        ("spot", True),
+        ("private", True),
+    ]
     assert plans[0].topics == [
         *("orderbook.50.BTCUSDT", "publicTrade.BTCUSDT", "tickers.BTCUSDT"),
         *("orderbook.50.ETHUSDT", "publicTrade.ETHUSDT", "tickers.ETHUSDT"),
