@@ -67,7 +67,7 @@ class Kept:
         self.loaded = False
         self._doubt = reason
 
-    def age_s(self, now_ns: int) -> float | None:
+    def age_at_s(self, now_ns: int) -> float | None:
         """Return how long ago (s) the last record came, None where none has. Quiet is not stale: see `state`."""
         return (now_ns - self.received_ns) / 1e9 if self.received_ns else None
 

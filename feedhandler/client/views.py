@@ -1,5 +1,9 @@
-"""Books and tickers kept from a subject's records, for the subjects that a strategy asks for. Pure: no I/O, no clock."""
+"""Books and tickers kept from a subject's records, for the subjects that a strategy asks for.
 
+Pure, but for `Aging.age_s`: no I/O, and no clock that would decide anything.
+"""
+
+import time
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,7 +18,19 @@ from feedhandler.errors import SubjectError
 _NUMBERS: Final = (float, Decimal)
 
 
-class BookView(Book[Any]):
+class Aging(Kept):
+    """Something kept that knows how old it is."""
+
+    @property
+    def age_s(self) -> float | None:
+        """How long ago (s) the worker was handed the last record; None where none has come. Quiet is not stale: see `state`.
+
+        By the clocks of two machines where the worker is on another one.
+        """
+        return self.age_at_s(time.time_ns())
+
+
+class BookView(Aging, Book[Any]):
     """A subject's book."""
 
     def __init__(self, subject: str, product: str, numbers: type, *, strict: bool) -> None:
@@ -35,7 +51,7 @@ class RpiBookView(BookView, RpiBook[Any]):
     """The same of a book with retail price improvement."""
 
 
-class TickerView(Kept):
+class TickerView(Aging):
     """A subject's ticker, whole: what a delta does not name keeps its value; ``""`` is a value (dossier 4.5).
 
     Fields as in `feedhandler.bybit.messages.FuturesTicker`, ``SpotTicker`` or ``OptionTicker``: ``view.data.last_price``.

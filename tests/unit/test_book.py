@@ -165,5 +165,5 @@ def test_strict_book_raises_while_it_is_not_live(read: Any) -> None:
 
 def test_age_is_that_of_the_last_record() -> None:
     """In seconds; None before the first record."""
-    assert book().age_s(3_500_000_000) == 2.5
-    assert Book[float]().age_s(1) is None
+    assert book().age_at_s(3_500_000_000) == 2.5
+    assert Book[float]().age_at_s(1) is None

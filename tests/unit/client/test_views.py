@@ -1,6 +1,7 @@
 """Books and tickers kept from a subject's records."""
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -38,8 +39,20 @@ def test_book_follows_its_records() -> None:
     last = delta(2, payload=book_payload("delta", [["100", "3"], ["99", "0"]], [], 2))
     book.take(last)
     assert (book.best_bid, book.best_ask, book.update_id) == ((100.0, 3.0), (101.0, 2.0), 2)
-    assert book.age_s(last.received_ns + 1_500_000_000) == 1.5
+    assert book.age_at_s(last.received_ns + 1_500_000_000) == 1.5
     assert book.is_live
+
+
+def test_age_is_by_the_clock_and_asks_for_no_state() -> None:
+    """How old is a fair question of a book that is not live, too; before the first record there is no answer."""
+    book = book_view(BOOK, "linear", float, strict=True)
+    ticker = ticker_view(TICKER, "linear", float, strict=True)
+    assert (book.age_s, ticker.age_s) == (None, None)
+    taken = snapshot(1, payload=book_payload("snapshot", [["99", "1"]], []))
+    taken.received_ns = time.time_ns() - 2_000_000_000
+    book.take(taken)
+    book.tell(wire.DOWN, "gone")
+    assert 2.0 <= (book.age_s or 0) < 10.0
 
 
 def test_book_in_decimal_is_exact() -> None:
