@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,23 @@ def test_unknown_product(word: str, hint: str) -> None:
 def test_help_has_an_example() -> None:
     """As every command's."""
     assert "Example: feedhandler topics linear" in topics("--help").stdout
+
+
+def test_readme_lists_what_is_served() -> None:
+    """Its table names each product's streams, families by their words, and no other."""
+    table = (ROOT / "README.md").read_text().partition("| product | topics |")[2].partition("\n\n")[0]
+    named: dict[str, set[str]] = {}
+    for line in table.splitlines()[2:]:
+        products, text = line.strip("| ").split(" | ")
+        said = set(named["spot"]) if "the same" in text else set()
+        for name, words in re.findall(r"`([\w.*]+)`(?: \(([^)]+)\))?", text.partition(":")[0].partition(";")[0]):
+            said |= {f"{name}.{word}" for word in words.split(", ")} if words else {name}
+        for product in products.split(", "):
+            named[product] = said
+    assert set(named) == set(PRODUCTS)
+    for product, said in named.items():
+        served = {stream.name for stream in PRODUCTS[product].streams} - {"dcp"}  # told of by itself
+        families = {"kline" if name.startswith("kline.") else name for name in served}
+        open_ = {name for name in families if name.startswith("rfq.open.")}
+        families = (families - open_) | ({"rfq.open.*"} if open_ else set())
+        assert {name.removesuffix(".status") for name in said} == families, product
