@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from feedhandler import wire
+from feedhandler.bybit.topics import split
 from feedhandler.client.record import UNASSIGNED, UNKNOWN, Record
 from feedhandler.client.subscriber import Subscriber
 from feedhandler.client.views import BookView, book_view
@@ -196,14 +197,14 @@ def _status(status: wire.Status) -> str:
 
 def _summary(record: Record, message: Any) -> str:
     """Say in a few words what a message holds."""
-    family = record.topic.partition(".")[0]
+    name = split(record.topic)[0]
+    family = name.partition(".")[0]
     data = message.data
     if family == "publicTrade":
         shown = ", ".join(f"{trade.side} {_number(trade.price)} × {_number(trade.size)}" for trade in data[:3])
         return shown + (f" and {len(data) - 3} more" if len(data) > 3 else "")
     if family == "tickers":
-        known = ((word, getattr(data, name, msgspec.UNSET)) for word, name in _TICKER)
-        shown = ", ".join(f"{word} {_number(value)}" for word, value in known if value not in (msgspec.UNSET, ""))
+        shown = _fields(data, _TICKER)
         fields = len(_named(data)) - 1
         return shown or f"{fields} other field{'s' if fields != 1 else ''}"
     if family == "kline":
@@ -213,10 +214,44 @@ def _summary(record: Record, message: Any) -> str:
         return f"{shown}{', final' if candle.is_final else ''}"
     if family == "allLiquidation":
         return ", ".join(f"{row.position_side} {_number(row.bankruptcy_price)} × {_number(row.size)}" for row in data)
+    if fields_of_row := _ROWS.get(name):
+        return "; ".join(_fields(row, fields_of_row) for row in (data if isinstance(data, list) else [data]))
     return record.payload.decode(errors="replace")
 
 
-_TICKER: Final = (("last", "last_price"), ("mark", "mark_price"), ("bid", "bid_price"), ("ask", "ask_price"))
+_Fields = tuple[tuple[str, str], ...]
+"""Word and field; a field that speaks for itself has no word."""
+
+
+def _fields(row: Any, fields: _Fields) -> str:
+    """Show those fields that a row has."""
+    known = ((word, getattr(row, name, msgspec.UNSET)) for word, name in fields)
+    return ", ".join(f"{word} {_number(value)}".strip() for word, value in known if value not in (msgspec.UNSET, ""))
+
+
+_TICKER: Final[_Fields] = (("last", "last_price"), ("mark", "mark_price"), ("bid", "bid_price"), ("ask", "ask_price"))
+_FILL: Final[_Fields] = (("", "symbol"), ("", "side"), ("", "size"), ("at", "price"))
+_ROWS: Final[dict[str, _Fields]] = {
+    "priceLimit": (("buy up to", "highest_buy"), ("sell down to", "lowest_sell")),
+    "insurance": (("", "coin"), ("", "symbols"), ("balance", "balance")),
+    "adlAlert": (("", "symbol"), ("fund", "fund_balance"), ("drawdown", "drawdown_ratio")),
+    "system": (("", "state"), ("", "title")),
+    "order": (*_FILL, ("", "status"), ("filled", "filled_size")),
+    "execution": (*_FILL, ("", "type"), ("fee", "fee")),
+    "execution.fast": _FILL,
+    "position": (("", "symbol"), ("", "side"), ("", "size"), ("entry", "entry_price"), ("pnl", "unrealised_pnl")),
+    "wallet": (("equity", "total_equity"), ("available", "total_available_balance")),
+    "greeks": (
+        ("", "base_coin"),
+        ("delta", "total_delta"),
+        ("gamma", "total_gamma"),
+        ("vega", "total_vega"),
+        ("theta", "total_theta"),
+    ),
+    "spread.order": (*_FILL, ("", "status"), ("filled", "filled_size")),
+    "spread.execution": (*_FILL, ("", "type"), ("fee", "fee")),
+}
+"""What is shown of each row, by stream."""
 
 
 def _number(value: object) -> str:

@@ -72,12 +72,44 @@ def test_ticker(data: dict[str, str], shown: str) -> None:
 
 def test_others_show_their_payload() -> None:
     """What has no summary is shown whole."""
-    limit = payload("priceLimit.X", {"symbol": "X", "buyLmt": "2", "sellLmt": "1"})
-    shown = line(record("linear.priceLimit.X", 1, wire.SNAPSHOT, payload=limit))
-    assert shown == f"linear.priceLimit.X snapshot #1 {limit.decode()}"
+    trade = payload("news.today", {"text": "soon"})
+    shown = line(record("linear.news.today", 1, wire.UPDATE, payload=trade))
+    assert shown == f"linear.news.today update #1 {trade.decode()}"
     notice = b'{"notice":"restarting","text":"soon","worker":"linear","time_ns":1}'
     shown = line(record("linear.notice", 0, wire.NOTICE, payload=notice))
     assert shown == f"linear.notice notice #0 {notice.decode()}"
+
+
+FILL = {"execId": "e", "orderId": "o", "symbol": "X", "side": "Buy", "execPrice": "84000.10", "execQty": "0.5"}
+ORDER = {
+    "orderId": "o",
+    "symbol": "X",
+    "side": "Sell",
+    "price": "5",
+    "qty": "2",
+    "orderStatus": "New",
+    "cumExecQty": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("topic", "data", "shown"),
+    [
+        ("priceLimit.X", {"symbol": "X", "buyLmt": "2", "sellLmt": "1"}, "buy up to 2, sell down to 1"),
+        ("insurance.USDT", [{"coin": "USDT", "balance": "5"}, {"coin": "BTC"}], "USDT, balance 5; BTC"),
+        ("system.status", [{"id": "1", "state": "ongoing", "title": "upgrade"}], "ongoing, upgrade"),
+        ("order", [ORDER], "X, Sell, 2, at 5, New, filled 0"),
+        ("order.linear", [ORDER | {"price": ""}], "X, Sell, 2, New, filled 0"),
+        ("execution", [FILL | {"execType": "Trade", "execFee": "-0.1"}], "X, Buy, 0.5, at 84000.1, Trade, fee -0.1"),
+        ("execution.fast.spot", [FILL, FILL], "X, Buy, 0.5, at 84000.1; X, Buy, 0.5, at 84000.1"),
+        ("position", [{"symbol": "X", "side": "", "size": "0", "unrealisedPnl": ""}], "X, 0"),
+        ("wallet", [{"totalEquity": "7", "totalAvailableBalance": "", "coin": []}], "equity 7"),
+    ],
+)
+def test_rows_show_what_matters_of_them(topic: str, data: Any, shown: str) -> None:
+    """By stream, one after the other; a field that is absent or blank is left out."""
+    subject = f"any.{topic}"
+    assert line(record(subject, 1, wire.UPDATE, payload=payload(topic, data))) == f"{subject} update #1 {shown}"
 
 
 def test_status_names_state_reason_and_missing_lines() -> None:
