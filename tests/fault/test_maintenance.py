@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from support.feed import Ear, Feed, breaks, wait_until
+from support.feed import Book, Ear, Feed, breaks, wait_until
 from support.simulator import Simulator
 
 from feedhandler import wire
@@ -12,7 +12,7 @@ from feedhandler import wire
 def test_an_announced_maintenance_is_told_before_the_loss_and_is_its_reason(tmp_path: Path) -> None:
     """Inject an announcement and a mass disconnect → a notice first → `down` with reason maintenance → live again."""
     book = "linear.orderbook.50.BTCUSDT"
-    with Simulator() as venue:
+    with Simulator("--rate", "3", "--truth") as venue:
         config = f"""
             network = "sim"
             [endpoints.linear]
@@ -45,3 +45,10 @@ def test_an_announced_maintenance_is_told_before_the_loss_and_is_its_reason(tmp_
             assert down["reason"].startswith("maintenance: Simulated maintenance (")
             assert len(ear.data("status.system.status")) == 1
             assert not breaks(ear.records)
+            wait_until(lambda: ear.of(book)[-1].kind == wire.DELTA, "deltas again")
+            ours = Book()
+            for record in [one for one in ear.of(book) if one.kind <= wire.DELTA]:
+                ours.apply(record.payload)
+            truth = venue.get("/sim/book", product="linear", topic="orderbook.50.BTCUSDT", u=ours.update_id)
+            levels = [{float(price): float(size) for price, size in truth[side]} for side in "ba"]
+            assert [ours.bids, ours.asks] == levels

@@ -46,15 +46,17 @@ class Stage:
         more: str = "",
         url: Callable[[int], str] | None = None,
         subjects: tuple[str, ...] = SUBJECTS,
+        unkept: tuple[str, ...] = (),
     ) -> None:
         """Set up in ``directory``.
 
         ``options`` are the simulator's; ``connection`` and ``more`` further lines of the configuration, in which
         ``{venue}`` is where the venue is; ``url`` returns that of the feed where it does not go to the venue itself, and
-        is given the venue's port.
+        is given the venue's port. ``unkept`` are further books that the feed carries and the strategy only receives.
         """
         self.directory = directory
         self.subjects = subjects
+        self.unkept = unkept
         self.books = tuple(subject for subject in subjects if ".orderbook." in subject)
         self._options = options or ("--rate", "3")
         self._config = connection, more, url
@@ -71,7 +73,7 @@ class Stage:
             connection, more, url = self._config
             config = CONFIG.format(
                 url=url(self.venue.port) if url else self.venue.url_of("linear"),
-                topics=", ".join(f'"{topic}"' for topic in topics),
+                topics=", ".join(f'"{subject.partition(".")[2]}"' for subject in (*self.subjects, *self.unkept)),
                 connection=connection,
                 more=more.format(venue=self.venue.url),
             )
@@ -88,7 +90,7 @@ class Stage:
 
     def onlooker(self) -> Onlooker:
         """Return a strategy that follows everything from now on."""
-        return Onlooker(*self.subjects, HEARTBEAT, books=self.books, runtime=self.feed.runtime)
+        return Onlooker(*self.subjects, *self.unkept, HEARTBEAT, books=self.books, runtime=self.feed.runtime)
 
     def new_court(self) -> Court:
         """Return judges for one strategy's stream."""
@@ -107,19 +109,23 @@ class Stage:
             if one["product"] == "linear" and one["id"] != self.witness.connection and one["topics"]
         ]
 
-    def state(self, subject: str) -> str:
-        """Return what the strategy was told last of a subject."""
+    def states(self) -> dict[str, str]:
+        """Return what the strategy was told last of each subject."""
+        told: dict[str, str] = {}
         for one in reversed(self.strategy.seen):
-            if one.record.subject == subject and one.record.kind == wire.STATUS:
-                return one.status.state
-        return ""
+            if one.record.kind == wire.STATUS and one.record.subject not in told:
+                told[one.record.subject] = one.status.state
+        return told
 
     def wait_whole(self, timeout_s: float = PATIENCE_S, but: tuple[str, ...] = ()) -> None:
         """Wait until every subject ``but`` these is live, and the books move."""
-        due = [subject for subject in self.subjects if subject not in but]
-        wait_until(
-            lambda: [subject for subject in due if self.state(subject) != wire.LIVE] == [], "all live", timeout_s
-        )
+        due = {*self.subjects, *self.unkept}.difference(but)
+
+        def whole() -> bool:
+            states = self.states()
+            return all(states.get(subject) == wire.LIVE for subject in due)
+
+        wait_until(whole, "all live", timeout_s)
         self.wait_more(3, but)
 
     def wait_more(self, count: int, but: tuple[str, ...] = ()) -> None:
