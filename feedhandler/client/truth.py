@@ -198,12 +198,15 @@ class Truth:
                 # Another epoch is another process. A program that was busy reads this before it hears of the connection.
                 link.replaced = True
                 self._lose(link, f"connection to {link} lost")
-            track.link = link.name
+            if record.epoch >= track.epoch:
+                track.link = link.name
             track.on_record(record, self._now_ns)
         except ValueError as error:  # a status that is none
             self._count_malformed(error)
             return
-        if track.needs_recovery:
+        if track.state == ENDED:
+            self._place(track)
+        elif track.needs_recovery:
             if track not in self._requests:
                 self._ask(track, _Request())
         elif track.wants_image or not track.is_answered:
@@ -310,6 +313,7 @@ class Truth:
             if reason == link.silence and track.outside is not None and track.outside[0] == DOWN:
                 continue  # for another reason, which the end of the silence does not end
             track.impose(DOWN, reason, self._now_ns)
+            self._place(track)
             # Its records end this; where none come although the connection stands again, it is asked for.
             self._requests[track] = _Request(0, self._now_s + ANSWER_S)
 
@@ -472,6 +476,8 @@ class Truth:
             return
         worker = self._placement.carried.get(track.subject)
         if worker is not None:
+            if track.is_followed and track.link in self.links:
+                return  # while its old worker speaks of it, that is where its records come from
             track.link = worker
             link = self.links.get(worker)
             if link is not None and link.trouble and not track.is_answered and track.outside is None:

@@ -115,6 +115,8 @@ class Server:
         self.send(topic, wire.STATUS, msgspec.json.encode(topic.status), lose=lose)
 
     def answer(self, topic: Topic) -> None:
+        if topic.status.state == wire.ENDED:
+            return
         self.send(topic, wire.STATUS, msgspec.json.encode(topic.status), wire.REPEATED)
         image = topic.compose()
         if topic.status.state in (wire.LIVE, wire.STALE) and image is not None:
@@ -157,6 +159,10 @@ class Server:
             return None
         if verb == "raw":
             self.socket.send(bytes.fromhex(command["hex"]))
+            return None
+        if verb == "carry":
+            subject, flags = command["subject"], wire.SIMULATED if self.options.network == "sim" else 0
+            self.topics[subject] = Topic(subject, command["epoch"], self.options.worker, self.options.network, flags)
             return None
         topic = self.topics[command["subject"]]
         lose = command.get("lose", False)

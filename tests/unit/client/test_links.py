@@ -117,3 +117,14 @@ def test_link_names_itself() -> None:
     assert str(Link("linear", "linear", "ipc:///a", 0.0)) == "worker linear at ipc:///a"
     assert str(Link("ipc:///a", "", "ipc:///a", 0.0)) == "the worker at ipc:///a"
     assert Link("linear", "linear", "ipc:///a", 0.0).state == CONNECTING
+
+
+def test_lost_workers_are_given_time_when_there_is_a_feed_again() -> None:
+    """Those that are up need none; why the others were lost is not said of what is asked for now."""
+    links = opened()
+    linear, other = links
+    linear.hear(7.0)
+    other.state, other.trouble = links_module.LOST, "connection lost"
+    links.expect(9.0)
+    assert (linear.state, linear.heard_s) == (UP, 7.0)
+    assert (other.state, other.heard_s, other.trouble) == (CONNECTING, 9.0, "")

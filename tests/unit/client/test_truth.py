@@ -382,6 +382,75 @@ def test_subject_taken_off_is_ended_then_unassigned(feed: Feed) -> None:
     assert feed.announce(linear=LINEAR[1:]) == []
 
 
+@pytest.fixture
+def moving(feed: Feed) -> Feed:
+    """The same feed, with a second worker of the endpoint that is connected and carries something else."""
+    other = ("publicTrade.ETHUSDT",)
+    feed.truth.set_directory(shared(linear=LINEAR, linear_1=other), alive=True)
+    feed.connect("linear_1")
+    feed.truth.subscribe("linear.publicTrade.ETHUSDT")
+    feed.take(status("linear.publicTrade.ETHUSDT", 5, repeated=True), worker="linear_1")
+    feed.tick()
+    feed.actions()
+    return feed
+
+
+def shared(**workers: tuple[str, ...]) -> FeedDirectory:
+    """Workers of one endpoint."""
+    found = directory(workers)
+    for worker in found.workers.values():
+        worker.endpoint = worker.product = "linear"
+    return found
+
+
+def test_moved_subject_is_the_old_workers_until_it_ends(moving: Feed) -> None:
+    """The directory runs ahead: what the old worker still says is heard, and its loss is told; then the new one follows."""
+    moving.truth.set_directory(shared(linear=LINEAR[1:], linear_1=LINEAR[:1]), alive=True)
+    assert moving.take(delta(11)) == [("delta", 11)]
+    assert moving.take(delta(13)) == [("said here", 12, "resyncing", 1)]
+    assert moving.actions() == [Subscribe("linear", EXACT_BOOK), Unsubscribe("linear", EXACT_BOOK)]
+    assert moving.take(status(BOOK, 14, wire.ENDED)) == [("status", 14, "ended")]
+    track = moving.truth.track(BOOK)
+    assert track is not None
+    assert track.link == "linear_1"
+    new = (status(BOOK, 1, wire.SUBSCRIBING, epoch=2), status(BOOK, 2, epoch=2), snapshot(3, epoch=2))
+    assert moving.take(*new, worker="linear_1") == [
+        ("status", 1, "subscribing"),
+        ("status", 2, "live"),
+        ("snapshot", 3),
+    ]
+
+
+def test_moved_subject_that_both_workers_speak_of_is_the_new_ones(moving: Feed) -> None:
+    """The highest epoch counts; nothing is said of the new worker's other subjects, for it was not replaced."""
+    moving.truth.set_directory(shared(linear=LINEAR[1:], linear_1=LINEAR[:1]), alive=True)
+    assert moving.take(status(BOOK, 2, epoch=2), snapshot(3, epoch=2), worker="linear_1") == [
+        ("said here", 2, "resyncing"),
+        ("status", 2, "live"),
+        ("snapshot", 3),
+    ]
+    assert moving.take(delta(11), status(BOOK, 12, wire.ENDED)) == []
+    assert moving.take(delta(4, epoch=2), worker="linear_1") == [("delta", 4)]
+    assert moving.truth.counters.old_epoch == 2
+    moving.truth.on_disconnected(moving.truth.links["linear"])
+    assert moving.heard() == [("said here", 10, "down")], "what the old worker still has"
+
+
+def test_moved_subject_whose_old_worker_is_lost_is_asked_for_at_the_new_one(moving: Feed) -> None:
+    """Down, and whoever the directory names is who may end that."""
+    moving.truth.set_directory(shared(linear=LINEAR[1:], linear_1=LINEAR[:1]), alive=True)
+    moving.truth.on_disconnected(moving.truth.links["linear"])
+    assert moving.heard() == [("said here", 10, "down"), ("said here", 10, "down")]
+    moving.tick(1.1, busy=("linear_1",))
+    assert Subscribe("linear_1", EXACT_BOOK) in moving.actions()
+
+
+def test_subject_that_ends_after_the_directory_dropped_it_is_unassigned(feed: Feed) -> None:
+    """At once: the next change of the directory may be far away."""
+    assert feed.announce(linear=LINEAR[1:]) == []
+    assert feed.take(status(BOOK, 11, wire.ENDED)) == [("status", 11, "ended"), ("said here", 11, "unassigned")]
+
+
 def test_live_subject_that_the_directory_drops_is_believed_to_its_records(feed: Feed) -> None:
     """The directory runs ahead of the worker: the worker's own ended decides."""
     assert feed.announce(linear=LINEAR[1:]) == []
