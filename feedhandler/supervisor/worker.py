@@ -93,7 +93,10 @@ class Worker:
         self.heartbeat = beat.heartbeat
         # A topic that was not whole when the worker ended has been blind for longer than since its last beat.
         topics = beat.heartbeat.topics
-        if self.whole_ns is None or topics.get(LIVE, 0) + topics.get(REJECTED, 0) == sum(topics.values()):
+        settled = topics.get(LIVE, 0) + topics.get(REJECTED, 0) == sum(topics.values())
+        # A refused key is no refusal of topics: nothing of the account comes until it is mended.
+        locked_out = beat.heartbeat.auth_failures and not topics.get(LIVE)
+        if self.whole_ns is None or (settled and not locked_out):
             self.whole_ns = beat.heartbeat.time_ns
         self.topics.update(beat.states)
 

@@ -28,7 +28,7 @@ class Wiretap:
 
     def cut(self) -> None:
         """End every connection at once; new ones are taken as before."""
-        for sock in self._sockets:
+        for sock in list(self._sockets):  # those that come meanwhile are new ones
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 

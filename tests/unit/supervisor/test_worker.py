@@ -68,13 +68,22 @@ class Watch:
             self.now_s += 0.1
             self.worker.look(self.now_s, 0.1)
 
-    def beat(self, **states: tuple[str, str]) -> None:
+    def beat(
+        self,
+        states: dict[str, tuple[str, str]] | None = None,
+        *,
+        counts: dict[str, int] | None = None,
+        auth_failures: int = 0,
+    ) -> None:
         numbers = {field.name: 0 for field in msgspec.structs.fields(wire.Heartbeat) if field.type in (int, float)}
         facts: dict[str, Any] = numbers | {
-            "worker": "linear", "network": "mainnet", "state": "live", "topics": {}, "time_ns": round(self.now_s * 1e9)
+            "worker": "linear", "network": "mainnet", "state": "live", "topics": counts or {}, "time_ns": round(self.now_s * 1e9),
+            "auth_failures": auth_failures,
         }  # fmt: skip
         heartbeat = msgspec.convert(facts, wire.Heartbeat)
-        beat = control.Beat(worker="linear", pid=self.process.pid or 0, heartbeat=heartbeat, states=states, lines=[])
+        beat = control.Beat(
+            worker="linear", pid=self.process.pid or 0, heartbeat=heartbeat, states=states or {}, lines=[]
+        )
         self.worker.heard(beat, self.now_s)
 
 
@@ -125,10 +134,33 @@ def test_successor_is_told_since_when_nobody_was_heard(watch: Watch) -> None:
     assert watch.worker.assign([b"id"], 8) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
 
 
+@pytest.mark.parametrize(
+    ("counts", "auth_failures", "whole"),
+    [
+        ({"live": 2}, 0, True),
+        ({"live": 1, "rejected": 1}, 0, True),
+        ({"rejected": 2}, 0, True),
+        ({"live": 2}, 3, True),
+        ({"live": 1, "down": 1}, 0, False),
+        ({"rejected": 2}, 1, False),
+    ],
+)
+def test_hole_of_a_successor_begins_where_the_topics_were_last_whole(
+    watch: Watch, counts: dict[str, int], auth_failures: int, whole: bool
+) -> None:
+    """Topics that the venue refuses miss nothing; those of a refused key miss everything since it was refused."""
+    watch.worker.assign([b"id"], 7)
+    watch.beat(counts={"live": 2})
+    first_ns = round(watch.now_s * 1e9)
+    watch.wait(1)
+    watch.beat(counts=counts, auth_failures=auth_failures)
+    assert watch.worker.whole_ns == (round(watch.now_s * 1e9) if whole else first_ns)
+
+
 def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
     """States are those that changed; silence starts over with each beat."""
     watch.worker.assign([b"id"], 7)
-    watch.beat(**{BOOK: ("live", "")})
+    watch.beat({BOOK: ("live", "")})
     for _ in range(20):
         watch.wait(1)
         watch.beat()
@@ -243,7 +275,7 @@ def test_status_tells_all_of_it(watch: Watch) -> None:
     """What `feedhandler status` shows, before and after its first beat."""
     assert watch.worker.status(watch.now_s).beat_age_s is None
     watch.worker.assign([b"id"], 7)
-    watch.beat(**{BOOK: ("live", "")})
+    watch.beat({BOOK: ("live", "")})
     told = watch.worker.status(watch.now_s + 2)
     assert (told.worker, told.state, told.pid, told.epoch, told.restarts) == ("linear", "running", 4711, 7, 0)
     assert told.beat_age_s == pytest.approx(2)
