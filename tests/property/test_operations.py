@@ -1,6 +1,7 @@
 """Control messages of the venue: whatever comes is an answer or None, never an exception."""
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +65,55 @@ def test_request_is_json_of_its_fields(req_id: str, args: list[str]) -> None:
         "op": "subscribe",
         "args": args,
     }
+
+
+WORD = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORD, inner, max_size=3),
+    max_leaves=5,
+)
+"""What JSON can say; Python's own writer says more (``NaN``, lone surrogates)."""
+TEXTS = st.sampled_from(
+    ["", "subscribe", "args size >10", "Invalid symbol :[orderbook.50.A<B>&C]", "Request not authorized"]
+)
+TOPICS = st.lists(st.from_regex(r"[A-Za-z0-9._/\-]{1,20}", fullmatch=True), max_size=4)
+IDS = st.integers(0, 2**63 - 1).map(str) | st.integers(0, 2**63 - 1)
+STAMPS = st.integers(0, 2**53).map(str)
+REPLIES: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.fixed_dictionaries(
+        {"success": st.booleans(), "ret_msg": TEXTS, "op": st.sampled_from(["subscribe", "unsubscribe", "auth"])},
+        optional={"req_id": IDS},
+    ),
+    st.fixed_dictionaries(
+        {
+            "success": st.booleans(),
+            "data": st.fixed_dictionaries({"failTopics": TOPICS, "successTopics": TOPICS}),
+            "type": st.just("COMMAND_RESP"),
+        }
+    ),
+    st.fixed_dictionaries({"success": st.just(True), "ret_msg": st.just("pong"), "op": st.just("ping")}),
+    st.fixed_dictionaries({"op": st.just("pong")}, optional={"args": st.lists(STAMPS, min_size=1, max_size=1)}),
+    st.fixed_dictionaries({"retCode": st.integers(0, 20_006), "retMsg": TEXTS, "op": st.just("auth")}),
+)
+"""Answers in every shape that the venue has (dossier 2.2, 3.1 to 3.4)."""
+
+
+@given(REPLIES, st.data())
+def test_an_answer_is_the_same_however_it_is_written(reply: dict[str, Any], data: st.DataObject) -> None:
+    r"""Order of keys, white space, keys that nobody knows and escapes (``\u003e``) change nothing."""
+    plain = parse_reply(json.dumps(reply).encode())
+    assert plain is not None
+    known = {*KEYS, *reply}
+    extra = data.draw(st.dictionaries(WORD.filter(lambda key: key not in known), ANYTHING, max_size=3))
+    keys = data.draw(st.permutations([*reply, *extra]))
+    text = json.dumps(
+        {key: (reply | extra)[key] for key in keys},
+        indent=data.draw(st.sampled_from([None, 1, "\t"])),
+        ensure_ascii=data.draw(st.booleans()),
+    )
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    assert parse_reply(text.encode()) == plain
+    if isinstance(plain, Acknowledgement) and "ret_msg" in reply:
+        assert plain.text == reply["ret_msg"]
