@@ -148,6 +148,8 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     """Deltas that came again, or too late."""
     crossed: int = 0
     """Books found crossed or too deep although their update ids were in order."""
+    unknown_deletes: int = 0
+    """Deletes of levels that were not in their book."""
     resyncs: int = 0
     """Snapshots asked for again after a gap or a contradiction."""
     stale: int = 0

@@ -22,9 +22,6 @@ class Image(Protocol):
     def compose(self) -> bytes:
         """Return the state as a snapshot message; raise `ImageError` where there is none."""
 
-    def fault(self) -> str:
-        """Return what no right state of its kind can be, ``""`` for nothing; raise `ImageError` as `compose` does."""
-
 
 _Level = tuple[str, str]
 _RpiLevel = tuple[str, str, str]
@@ -91,31 +88,36 @@ class BookImage:
         self._depth = depth
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
+        self.unknown_deletes = 0
+        """Levels that were removed and were not there. The book is the same without them, and clients have met them on
+        the real venue (dossier 5.4): they are told, and the book stays."""
         self._last = b""
-        self._compact_at = 0
 
     def fold(self, payload: bytes) -> None:
         """Take a snapshot or the next delta. Sizes are absolute; ``"0"`` removes a level (dossier 5.1)."""
         message = _decode_levels(payload)
         if message.type == "snapshot":
             self._bids, self._asks = {}, {}
-        # Removed levels stay as zeros until there are many. The loop is quicker than dict.update for these few pairs.
+        # This runs for every delta: a loop is quicker than dict.update for these few pairs.
         bids, asks = self._bids, self._asks
         for price, size in message.data.b:
-            bids[price] = size
+            if size != "0":
+                bids[price] = size
+            elif bids.pop(price, None) is None:
+                self.unknown_deletes += 1
         for price, size in message.data.a:
-            asks[price] = size
+            if size != "0":
+                asks[price] = size
+            elif asks.pop(price, None) is None:
+                self.unknown_deletes += 1
         self._last = payload
-        if len(self._bids) + len(self._asks) > self._compact_at:
-            self.compact()
-            self._compact_at = 3 * (len(self._bids) + len(self._asks)) + 256
 
     def compact(self) -> None:
-        """Forget removed levels, and make sure that no price goes by two spellings, which would leave a ghost level."""
+        """Remove zeros of another spelling, and make sure that no price has two, which would leave a ghost level."""
         for side in (self._bids, self._asks):
             if len({float(price) for price in side}) != len(side):
                 raise ImageError("a price is spelt in two ways")
-            for price in [price for price, size in side.items() if size == "0" or float(size) == 0.0]:
+            for price in [price for price, size in side.items() if float(size) == 0.0]:
                 del side[price]
 
     def compose(self) -> bytes:
@@ -148,7 +150,10 @@ class BookImage:
 
 
 class RpiBookImage:
-    """An order book with retail price improvement: levels are price, size without RPI, RPI size (dossier 4.2)."""
+    """An order book with retail price improvement: levels are price, size without RPI, RPI size (dossier 4.2).
+
+    Its best prices may look crossed while all is well.
+    """
 
     def __init__(self) -> None:
         self._bids: dict[float, _RpiLevel] = {}
@@ -181,10 +186,6 @@ class RpiBookImage:
             last.data.seq,
         )
         return msgspec.json.encode(_RpiBook(last.topic, "snapshot", last.ts, data, last.cts))
-
-    def fault(self) -> str:
-        """Say nothing: its best prices may look crossed while all is well (dossier 4.2)."""
-        return ""
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -227,7 +228,3 @@ class FieldsImage:
         rows = list(self._rows.values())
         data = rows if isinstance(self._last.data, list) else rows[0]
         return msgspec.json.encode(msgspec.structs.replace(self._last, type="snapshot", data=data))
-
-    def fault(self) -> str:
-        """Say nothing: its fields do not depend on each other."""
-        return ""

@@ -258,13 +258,19 @@ class Route:
                 self.image.fold(payload)
             self.journal = []
 
-    def inspect(self) -> str:
-        """Return what is wrong with a book, ``""`` for nothing; raise `ValueError` where the records make none."""
+    def inspect(self) -> tuple[str, int]:
+        """Return what is wrong with a book, ``""`` for nothing, and how many deletes had no level since the last look.
+
+        Raises `ValueError` where the records make no book.
+        """
         if self.sequence == self.inspected_sequence:
-            return ""
+            return "", 0
         self.inspected_sequence = self.sequence
         self.fold()
-        return self.image.fault() if self.image is not None else ""
+        if not isinstance(self.image, BookImage):
+            return "", 0
+        unknown_deletes, self.image.unknown_deletes = self.image.unknown_deletes, 0
+        return self.image.fault(), unknown_deletes
 
     def compose(self) -> bytes | None:
         """Return what a newcomer gets, None where there is nothing; raise `ValueError` where the records make none."""

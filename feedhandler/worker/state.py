@@ -250,10 +250,13 @@ class Feed:
             if not route.live:
                 continue
             try:
-                fault = route.inspect()
+                fault, unknown_deletes = route.inspect()
             except ValueError as error:
                 self.unfoldable(route, error, now_ns, now_s)
                 continue
+            if unknown_deletes:
+                self.counters["unknown_deletes"] += unknown_deletes
+                self.malformed.append((f"{route.topic}: {unknown_deletes} deletes of levels that are not there", b""))
             if fault:
                 self.counters["crossed"] += 1
                 # How long it has been wrong nobody knows; it was right when it was last looked at.

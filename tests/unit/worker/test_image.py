@@ -97,7 +97,7 @@ def test_price_in_two_spellings_is_refused() -> None:
     """One of them would stay as a ghost level."""
     image = BookImage()
     image.fold(book(BOOK, "snapshot", 1, [("99.0", "5")], []))
-    image.fold(book(BOOK, "delta", 2, [("99.00", "0")], []))
+    image.fold(book(BOOK, "delta", 2, [("99.00", "6")], []))
     with pytest.raises(ImageError, match="a price is spelt in two ways"):
         image.compose()
 
@@ -239,7 +239,7 @@ def test_malformed_fields_raise_value_error(data: Any) -> None:
         ([("9", "1")], [("10", "1")], ""),
         ([("10", "1")], [("10.0", "1")], "crossed: best bid 10, best ask 10.0"),
         ([("9", "1"), ("10.5", "1")], [("10", "1"), ("11", "1")], "crossed: best bid 10.5, best ask 10"),
-        ([("10.5", "0"), ("9", "1")], [("10", "1")], ""),
+        ([("10.5", "0.0"), ("9", "1")], [("10", "1")], ""),
         ([], [("10", "1")], ""),
         ([("10", "1")], [], ""),
         ([("9", "1"), ("8", "1"), ("7", "1")], [("10", "1")], "too deep: 3 levels on a side of 2"),
@@ -255,12 +255,16 @@ def test_crossed_or_too_deep_a_book_is_wrong(
     assert image.fault() == fault
 
 
-def test_only_a_plain_books_prices_can_contradict_each_other() -> None:
-    """RPI orders may stand beyond the other side's best price (dossier 4.2); a ticker's fields are independent."""
-    rpi = RpiBookImage()
-    rpi.fold(book(RPI, "snapshot", 1, [("11", "0", "1")], [("10", "1", "0")]))
-    assert rpi.fault() == ""
-    assert FieldsImage().fault() == ""
+def test_deletes_of_levels_that_are_not_there_are_counted() -> None:
+    """They change nothing, and tell that something is odd (dossier 5.4)."""
+    image = BookImage(50)
+    image.fold(book(BOOK, "snapshot", 1, [("9", "1")], [("10", "1")]))
+    image.fold(book(BOOK, "delta", 2, [("9", "0")], [("10", "0")]))
+    assert image.unknown_deletes == 0
+    image.fold(book(BOOK, "delta", 3, [("9", "0"), ("8", "1")], [("11", "0")]))
+    assert image.unknown_deletes == 2
+    assert image.fault() == ""
+    assert composed(image)["data"]["b"] == [["8", "1"]]
 
 
 def test_depth_is_read_from_the_topic() -> None:
@@ -268,5 +272,6 @@ def test_depth_is_read_from_the_topic() -> None:
     levels: list[tuple[str, ...]] = [(str(price), "1") for price in range(1, 27)]
     for topic, fault in (("orderbook.25.X", "too deep: 26 levels on a side of 25"), ("orderbook.new.X", "")):
         image = new_image(topic)
+        assert isinstance(image, BookImage)
         image.fold(book(topic, "snapshot", 1, levels, []))
         assert image.fault() == fault

@@ -40,6 +40,7 @@ from feedhandler.worker.route import (
 from feedhandler.worker.state import CLOCK_SET_NS, INSPECTION_ROUNDS
 
 BOOK, LEVEL_1, FULL = "orderbook.50.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.full.BTCUSDT"
+RPI = "orderbook.rpi.BTCUSDT"
 TRADES, TICKER, LIMIT = "publicTrade.BTCUSDT", "tickers.BTCUSDT", "priceLimit.BTCUSDT"
 KLINE, POOL = "kline.1.BTCUSDT", "insurance.USDT"
 STATES: Final = (BOOK, LEVEL_1, TICKER, LIMIT, KLINE, POOL)
@@ -391,6 +392,20 @@ def test_book_that_cannot_be_read_is_asked_for_again() -> None:
     (said,) = inspected(rig)
     assert said[0] == "resyncing"
     assert "records make no image" in said[1]
+
+
+def test_deletes_of_unknown_levels_are_counted_and_logged_and_the_book_stays() -> None:
+    """Clients have met them on the real venue (dossier 5.4); the book is the same without them."""
+    rig = Rig()
+    rig.start(BOOK, RPI)
+    rig.come(book(BOOK, "delta", 101, [("50", "0")]))
+    rig.come(book(RPI, "snapshot", 101, [("100.5", "0", "1")], [("100.5", "1", "0")]))
+    rig.take()
+    assert inspected(rig) == []
+    assert inspected(rig) == []
+    assert [rig.state(BOOK), rig.state(RPI)] == ["live", "live"]
+    assert rig.feed.counters["unknown_deletes"] == 1
+    assert [what for what, _ in rig.feed.malformed] == [f"{BOOK}: 1 deletes of levels that are not there"]
 
 
 def test_every_book_is_looked_into_in_its_turn() -> None:
