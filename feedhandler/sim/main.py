@@ -15,9 +15,12 @@ from typing import Final, Never
 
 import click
 
+from feedhandler.sim import control
 from feedhandler.sim.exchange import Exchange
 from feedhandler.sim.listing import Listing
 from feedhandler.sim.replay import Recording, ReplayError, Transcript, parse_pace
+from feedhandler.sim.script import Step
+from feedhandler.sim.script import parse as parse_script
 from feedhandler.sim.server import Server
 from feedhandler.sim.session import Settings
 from feedhandler.sim.venue import PATHS, SIGNED, SPREAD, STATUS
@@ -77,6 +80,12 @@ _PR_SET_PDEATHSIG: Final = 1
     type=click.Path(file_okay=False, path_type=Path),
     help="Write down every frame sent, one file a connection.",
 )
+@click.option(
+    "--script",
+    "script_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Faults that happen by themselves: SECONDS KIND NAME=VALUE ... on each line, as of /sim/fault.",
+)
 @click.option("--parent-pid", type=int, help="End when this process, our parent, ends.")
 def command(
     host: str,
@@ -94,6 +103,7 @@ def command(
     pad_level_1: bool,
     truth: bool,
     record_directory: Path | None,
+    script_file: Path | None,
     parent_pid: int | None,
 ) -> None:
     """Run the simulated Bybit: V5 streams on loopback, with lifelike markets and an account, or recorded frames."""
@@ -110,6 +120,7 @@ def command(
         raise click.BadParameter("must not be below 0", param_hint="--account-rate")
     keys = dict(map(_key, api_keys))
     recording = Recording()
+    steps = _script(script_file)
     try:
         speed = parse_pace(pace)
         for path in replays:
@@ -148,21 +159,47 @@ def command(
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(
             # A parent that bound the socket says itself where we are.
-            _serve(build, listening, has_parent=parent_pid is not None, is_known=None not in (parent_pid, listen_fd))
+            _serve(
+                build, listening, steps, has_parent=parent_pid is not None, is_known=None not in (parent_pid, listen_fd)
+            )
         )
 
 
-async def _serve(build: Callable[[], Server], listening: socket.socket, *, has_parent: bool, is_known: bool) -> None:
+async def _serve(
+    build: Callable[[], Server], listening: socket.socket, steps: list[Step], *, has_parent: bool, is_known: bool
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM,) if has_parent else (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     server = build()
     await server.listen(listening)
+    for step in steps:
+        loop.call_later(step.at_s, _take, server, step)
     if not is_known:
         _announce(listening, server.recording)
     await stopped.wait()
     server.stop()
+
+
+def _take(server: Server, step: Step) -> None:
+    """Take a step of the script, and say so."""
+    try:
+        control.fault(server, step.query)
+        came = ""
+    except control.ControlError as error:
+        came = f": {error}"  # of what is there at that time: a topic, a connection
+    click.echo(f"{step}{came}")
+    sys.stdout.flush()
+
+
+def _script(file: Path | None) -> list[Step]:
+    try:
+        return parse_script(file.read_text()) if file is not None else []
+    except OSError as error:
+        _fail(f"cannot read {file}: {error.strerror}", EXIT_USAGE)
+    except ValueError as error:
+        _fail(f"{file}: {error}", EXIT_USAGE)
 
 
 def _announce(listening: socket.socket, recording: Recording) -> None:

@@ -62,6 +62,8 @@ def test_port_in_use_is_one_clear_line() -> None:
         (("--replay", "/nowhere/at.all"), "cannot read /nowhere/at.all"),
         (("--symbols", "/nowhere/at.all"), "cannot read /nowhere/at.all"),
         (("--port", "many"), "--port"),
+        (("--script", "/nowhere/at.all"), "cannot read /nowhere/at.all"),
+        (("--script", "pyproject.toml"), "pyproject.toml: line 1: "),
     ],
 )
 def test_wrong_options_are_refused(options: tuple[str, ...], words: str) -> None:
@@ -77,6 +79,19 @@ def test_descriptor_that_is_no_socket_cannot_be_listened_on() -> None:
     ended = run("--listen-fd", "0")
     assert ended.returncode == 3
     assert "cannot listen on descriptor 0" in ended.stderr
+
+
+def test_faults_of_a_script_happen_in_their_time(tmp_path: Path) -> None:
+    """Each is said on stdout; what cannot be done says so."""
+    script = tmp_path / "faults.txt"
+    script.write_text("0 refuse status=502 count=1\n0.1 delist symbol=NOPE\n")
+    with Simulator("--script", str(script)) as simulator:
+        assert simulator.process.stdout is not None
+        assert simulator.process.stdout.readline() == "0 s: refuse status=502 count=1\n"
+        with pytest.raises(HandshakeError, match="502"):
+            RawClient(simulator.port)
+        RawClient(simulator.port).close()
+        assert simulator.process.stdout.readline().startswith("0.1 s: delist symbol=NOPE: ")
 
 
 def test_takes_over_a_listening_socket() -> None:
