@@ -53,10 +53,11 @@ def test_moved_topic_is_followed_in_whatever_order_it_is_heard(workers: tuple[Pu
         feed.subscribe("linear.")
         feed.wait_live(DEADLINE_S)
 
-        def read() -> None:
-            """Read until nothing comes any more."""
+        def read() -> set[tuple[str, int, int]]:
+            """Read until nothing comes any more; return subject, epoch and number of everything so far."""
             while (record := feed.receive(QUIET_S)) is not None:
                 seen.append(Seen(time.time_ns(), record))
+            return {(one.record.subject, one.record.epoch, one.record.sequence) for one in seen}
 
         for number, order in enumerate(ORDERS):
             book, trades = (f"linear.{topic}" for topic in topics(number))
@@ -83,11 +84,16 @@ def test_moved_topic_is_followed_in_whatever_order_it_is_heard(workers: tuple[Pu
                     announce_feed(old.directory, [old, new])
                     time.sleep(DIRECTORY_S)
                 read()
+            epoch = EPOCH + 1 + number
+            last = {(book, epoch, 4), (trades, epoch, 3)}
+            deadline_s = time.monotonic() + DEADLINE_S
+            while not last <= read():
+                assert time.monotonic() < deadline_s, f"{last} never came: {order}"
             told = [one for one in seen[start:] if one.record.subject in (book, trades)]
             text = f"{order}: {[said(one.record) for one in told]}"
             assert (feed.state(book), feed.state(trades)) == (wire.LIVE, wire.LIVE), text
             assert (kept.is_live, kept.bids(1), kept.bids()[-1]) == (True, [(99.0, 1.0)], (97.5, 9.0)), text
-            assert [one.record.epoch for one in told][-1] == EPOCH + 1 + number, text
+            assert [one.record.epoch for one in told][-1] == epoch, text
             assert wire.DOWN not in {one.word for one in told}, text
         staying = f"linear.{STAYING}"
         assert [one.word for one in seen if one.record.subject == staying] == [wire.LIVE], "nothing happened to it"
