@@ -60,11 +60,14 @@ class PrivateStream(Publication):
         del now_ns
         return []
 
-    def message(self, news: News, now_ns: int) -> bytes | None:
-        """Return the message of ``news``, or None where it is not for this topic."""
+    def message(self, news: News, now_ns: int, *, is_plain: bool = False) -> bytes | None:
+        """Return the message of ``news``, or None where it is not for this topic.
+
+        ``is_plain``: it goes by the name of its family, whatever category was subscribed.
+        """
         if news.family != self._family or self._category not in ("", news.category):
             return None
-        begin = f'"topic":"{self.topic}"'
+        begin = f'"topic":"{self._family if is_plain else self.topic}"'
         if self._family in _ID_FIRST:
             begin = f'"id":"{news.id}",{begin}'
         elif news.id:

@@ -41,6 +41,8 @@ class Settings(msgspec.Struct):
     conn_id_form: Literal["xid", "uuid", "hex"] = "xid"
     """What a new connection's id looks like: as today, as public ones did until 2025, or as option and private ones
     did (dossier 2.1). To a client it is opaque."""
+    plain_private_topics: bool = False
+    """True: what comes for ``order.linear`` calls itself ``order``. No recording shows which it is (dossier 6)."""
     write_limit_bytes: int = 16 * 1024 * 1024
     """A client that leaves more than this unread is cut: the venue skips nothing within a connection (dossier 9.5)."""
 

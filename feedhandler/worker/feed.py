@@ -35,8 +35,19 @@ class _Frame(msgspec.Struct, gc=False):
     type: str = ""
 
 
+class _Row(msgspec.Struct, gc=False):
+    category: str = ""
+
+
+class _Rows(msgspec.Struct, gc=False):
+    """What tells the category of a private message."""
+
+    data: list[_Row]
+
+
 _LEVEL_1: Final = "orderbook.1."
 _decode: Final = msgspec.json.Decoder(_Frame).decode
+_decode_rows: Final = msgspec.json.Decoder(_Rows).decode
 
 
 class Lane:
@@ -225,11 +236,18 @@ class Lane:
     def _not_ours(self, payload: bytes, received_ns: int, error: Exception) -> bool:
         """A message of no topic of ours: the canary, a control reply, garbage, or data nobody asked for."""
         if isinstance(error, KeyError):
-            if error.args[0] == self.canary:
+            if self.canary and error.args[0] == self.canary:
                 self.frames += 1
                 self.last_ns = received_ns
                 self._canary_seen = True
                 self._promised(self.canary, received_ns)
+                return True
+            if routes := self._categorised(error.args[0], payload):
+                for route in routes:
+                    if route.live:
+                        self._deliver(route, route.kind, payload, received_ns)
+                    else:
+                        self._rare(route, route.kind, UNBASED, payload, received_ns)
                 return True
             self.strange("unexpected", f"data of {error.args[0]}, which is not subscribed here", payload)
             return True
@@ -237,6 +255,19 @@ class Lane:
             self.strange("unparsed", "a book without update ids", payload)
             return True
         return False
+
+    def _categorised(self, topic: str, payload: bytes) -> list[Route]:
+        """Return the topics by category that a message by the plain name is for (``order`` for ``order.linear``).
+
+        Which of the two names the venue uses for those, no recording shows (dossier 6); the rows say their category.
+        """
+        if not any(carried.startswith(f"{topic}.") for carried in self.routes):
+            return []
+        try:
+            categories = {row.category for row in _decode_rows(payload).data}
+        except ValueError:
+            return []
+        return [route for category in sorted(categories) if (route := self.routes.get(f"{topic}.{category}"))]
 
     def count(self, counter: str) -> None:
         """Count something that happened to the connection, by the words of `wire.Heartbeat`."""

@@ -12,7 +12,7 @@ import msgspec
 from feedhandler import wire
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import DOWN, ENDED, LIVE, REJECTED, RESYNCING, STALE, SUBSCRIBING
-from feedhandler.worker.image import BookImage, FieldsImage, Image, ImageError, RpiBookImage
+from feedhandler.worker.image import BookImage, FieldsImage, Image, RpiBookImage
 
 TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     SUBSCRIBING: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
@@ -279,9 +279,8 @@ class Route:
         if self.image is None and len(self.journal) == 1:
             return self.journal[0]  # the venue's own snapshot, nothing since
         self.fold()
-        if self.image is None:
-            raise ImageError("no records")
-        return self.image.compose()
+        # A topic may be live before its first record: the venue's announcements are.
+        return self.image.compose() if self.image is not None else None
 
 
 def new_image(topic: str) -> Image:

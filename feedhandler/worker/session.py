@@ -181,8 +181,7 @@ class Session:
         wanted = self._wanted.get(topic)
         if wanted is None or not self._open or wanted.phase not in (Phase.SUBSCRIBED, Phase.ASKED):
             return
-        wanted.phase = Phase.LEAVING
-        self._leave([topic])
+        self._leave_and_return([topic])
 
     # What happens to the connection.
 
@@ -235,17 +234,21 @@ class Session:
             # Asking again would be refused again: only another connection can be authorized anew.
             self._end(Unauthorized(reply.text))
             return
-        for topic in pending.topics:
-            if self._awaits(topic, pending):
-                self._wanted[topic].unanswered = 0
+        doubtful = {
+            topic for topic in pending.topics if self._awaits(topic, pending) and self._wanted[topic].unanswered
+        }
+        for topic in doubtful:
+            self._wanted[topic].unanswered = 0
         if pending.op == operations.UNSUBSCRIBE:
             # Refused or not, the topic is not subscribed any more; the venue has no other reason to refuse.
             self._left(pending.topics)
         elif self._product.acknowledges_by_topic and (reply.succeeded or reply.failed):
             failed = set(reply.failed)
             self._subscribed(pending, [topic for topic in pending.topics if topic not in failed])
+            # What was asked for before, in vain, may be subscribed all the same, and fails for that: begin with it anew.
+            self._leave_and_return([topic for topic in pending.topics if topic in failed & doubtful])
             for topic in pending.topics:
-                if topic in failed:
+                if topic in failed - doubtful:
                     self._refused(pending, topic, reply.text or "refused (failTopics)", now_s)
         elif reply.success:
             self._subscribed(pending, pending.topics)
@@ -292,6 +295,12 @@ class Session:
     def _leave(self, topics: list[str]) -> None:
         size = self._product.max_args_per_request
         self._leaving.extend(topics[start : start + size] for start in range(0, len(topics), size))
+
+    def _leave_and_return(self, topics: list[str]) -> None:
+        """Unsubscribe from these and subscribe to them again."""
+        for topic in topics:
+            self._wanted[topic].phase = Phase.LEAVING
+        self._leave(topics)
 
     def _send_requests(self, now_s: float) -> None:
         while len(self._pending) < REQUESTS_IN_FLIGHT:
@@ -414,6 +423,7 @@ class Session:
                 if wanted.unanswered > 1:
                     text = f"no answer from the venue within {ACKNOWLEDGEMENT_TIMEOUT_S:g} s, twice"
                     self._refused(pending, topic, text, now_s)
+                    self._leave([topic])  # the venue may have it all the same
                 else:
                     wanted.phase = Phase.QUEUED
                     self._joining.append([topic])  # alone: whatever kept its request from being answered

@@ -257,7 +257,7 @@ NEARLY_FRAMES: Final = BYTES | st.sampled_from((*CARRIED, *PLAIN)).flatmap(
 
 
 def started() -> Rig:
-    rig = Rig(canary="orderbook.1.XRPUSDT")
+    rig = Rig()
     rig.start(*CARRIED, *PLAIN)
     return rig
 

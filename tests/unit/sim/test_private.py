@@ -50,6 +50,13 @@ def test_envelopes() -> None:
     )
 
 
+def test_topic_by_category_may_go_by_the_plain_name() -> None:
+    """No recording shows how the venue calls it."""
+    payload = PrivateStream("order.linear").message(News("order", "linear", "7", [ITEM]), NOW_NS, is_plain=True)
+    assert payload is not None
+    assert json.loads(payload)["topic"] == "order"
+
+
 def test_topic_gets_its_family_and_category_only() -> None:
     """``order`` is all categories, ``order.spot`` one; executions and fast executions are two families."""
     order = News("order", "linear", "x", [ITEM])

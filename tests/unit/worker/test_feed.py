@@ -467,6 +467,52 @@ def test_error_of_our_own_is_not_taken_for_the_venues(error: Exception, payload:
         rig.come(payload)
 
 
+# Private topics by category.
+
+
+def test_message_by_the_plain_name_is_for_the_topic_of_its_category() -> None:
+    """How the venue calls what comes for `order.linear` is on no record (dossier 6): either name will do."""
+    rig = Rig("private", retain=5)
+    rig.start("order.linear", "order.spot", "wallet")
+    plain = message("order", "", [{"category": "linear", "orderId": "1"}])
+    named = message("order.linear", "", [{"category": "linear", "orderId": "2"}])
+    assert rig.come(plain)
+    assert rig.come(named)
+    records = rig.take()
+    assert [(record.subject, record.kind, record.payload) for record in records] == [
+        ("private.order.linear", UPDATE, plain),
+        ("private.order.linear", UPDATE, named),
+    ]
+    assert [record.sequence for record in records] == [3, 4]
+    assert [kept[2] for kept in rig.route("order.linear").retained or ()] == [plain, named]
+    assert rig.feed.counters == {}
+
+
+def test_message_by_the_plain_name_brings_its_topic_to_life() -> None:
+    """As by its own; rows of several categories are for each of them."""
+    rig = Rig("private")
+    rig.carry("order.linear", "order.spot")
+    rig.lane.opened(rig.now_ns)
+    rig.lane.asked(["order.linear", "order.spot"])
+    rig.take()
+    assert rig.come(message("order", "", [{"category": "spot"}, {"category": "linear"}]))
+    assert [record.subject for record in rig.take() if record.kind == UPDATE] == [
+        "private.order.linear",
+        "private.order.spot",
+    ]
+    assert [rig.state("order.linear"), rig.state("order.spot")] == ["live", "live"]
+
+
+@pytest.mark.parametrize("data", [[{"category": "option"}], [{"orderId": "1"}], [], [{"category": 7}]])
+def test_message_by_the_plain_name_of_no_category_of_ours_is_unexpected(data: list[dict[str, Any]]) -> None:
+    """Counted and logged, as any data that nobody asked for."""
+    rig = Rig("private")
+    rig.start("order.linear")
+    assert rig.come(message("order", "", data))
+    assert rig.take() == []
+    assert rig.feed.counters["unexpected"] == 1
+
+
 # Refusals.
 
 

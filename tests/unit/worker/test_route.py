@@ -10,7 +10,6 @@ from support.lane import S, delta, snapshot
 from feedhandler import wire
 from feedhandler.bybit.products import Nature
 from feedhandler.wire import DOWN, ENDED, LIVE, REJECTED, RESYNCING, STALE, STATES, SUBSCRIBING
-from feedhandler.worker.image import ImageError
 from feedhandler.worker.route import (
     EVENT_PATIENCE,
     EVENT_SAMPLES,
@@ -165,11 +164,9 @@ def test_compose_folds_once_and_goes_on_from_there() -> None:
     assert msgspec.json.decode(again)["data"]["u"] == 102
 
 
-def test_compose_without_any_record_is_an_error() -> None:
-    """A live state has had a snapshot; anything else is said."""
-    route = made(state=LIVE)
-    with pytest.raises(ImageError, match="no records"):
-        route.compose()
+def test_compose_without_any_record_is_nothing() -> None:
+    """The venue's announcements are live before the first of them."""
+    assert made(state=LIVE).compose() is None
 
 
 @pytest.mark.parametrize(

@@ -494,14 +494,48 @@ def test_unanswered_topics_with_data_are_subscribed_and_the_others_asked_for_alo
 
 
 def test_topic_unanswered_twice_is_refused_and_says_so() -> None:
-    """Silence does not loop: the second time the topic has to wait like a refused one."""
+    """Silence does not loop: the second time the topic has to wait like a refused one, and is left: it may be had."""
     talk = Talk(topics=(BOOK,))
     talk.requests()
     talk.requests(NOW_S + ACKNOWLEDGEMENT_TIMEOUT_S)
     actions = talk.step(NOW_S + 2 * ACKNOWLEDGEMENT_TIMEOUT_S)
     assert Refused(BOOK, "no answer from the venue within 5 s, twice") in actions
-    assert requests_in(actions) == []
+    assert [(request["op"], request["args"]) for request in requests_in(actions)] == [("unsubscribe", [BOOK])]
+    talk.answer("3", op="unsubscribe")
+    assert talk.requests() == []
+    assert talk.session.phase(BOOK) is Phase.REFUSED
     assert talk.session.timeouts == 2
+
+
+def test_topic_that_fails_after_a_lost_answer_is_subscribed_anew() -> None:
+    """The venue may have it since the first request, and names it as failed for that; failing again is a refusal."""
+    topic = "publicTrade.BTC"
+    talk = Talk("option", topics=(topic,))
+    talk.requests()
+    talk.requests(NOW_S + ACKNOWLEDGEMENT_TIMEOUT_S)
+    talk.answer_by_topic(failed=(topic,))
+    assert [(request["op"], request["args"]) for request in talk.requests()] == [("unsubscribe", [topic])]
+    talk.answer_by_topic(succeeded=(topic,))
+    assert [(request["op"], request["args"]) for request in talk.requests()] == [("subscribe", [topic])]
+    talk.answer_by_topic(failed=(topic,))
+    assert talk.step() == [Refused(topic, "refused (failTopics)")]
+
+
+def test_topic_silent_twice_is_subscribed_anew_when_its_time_has_come() -> None:
+    """A refusal for want of an answer is no word of the venue's: a failure after it may mean that it is subscribed."""
+    topic = "publicTrade.BTC"
+    talk = Talk("option", topics=(topic,))
+    talk.requests()
+    for number in (1, 2, 3):
+        talk.requests(NOW_S + number * ACKNOWLEDGEMENT_TIMEOUT_S)
+    assert talk.session.phase(topic) is Phase.REFUSED
+    assert len(talk.requests(talk.now_s + REFUSED_RETRY_S)) == 1
+    talk.answer_by_topic(failed=(topic,))
+    assert [request["op"] for request in talk.requests()] == ["unsubscribe"]
+    talk.answer_by_topic(succeeded=(topic,))
+    talk.requests()
+    talk.answer_by_topic(succeeded=(topic,))
+    assert talk.session.phase(topic) is Phase.SUBSCRIBED
 
 
 def test_silence_is_forgotten_once_the_venue_answers() -> None:

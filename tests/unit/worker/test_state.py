@@ -699,6 +699,18 @@ def test_matching_follows_topics_that_come_and_go() -> None:
     assert [route.topic for route in rig.feed.matching(b"linear.")] == [TRADES]
 
 
+def test_newcomer_to_announcements_before_the_first_gets_the_status_alone() -> None:
+    """They come a few times a year, and the topic is live from its acknowledgement (dossier 4.12)."""
+    rig = Rig("status")
+    rig.carry("system.status")
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe("system.status")
+    rig.take()
+    rig.feed.answer(rig.route("system.status"), rig.now_ns, rig.now_s)
+    (record,) = rig.take()
+    assert (record.kind, status(record).state) == (STATUS, "live")
+
+
 # Counters.
 
 
