@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,10 +110,7 @@ class Supervisor:
         secrets = frozenset().union(*map(worker_states.secrets_of, plans))
         if any(SIMULATOR_PLACEHOLDER in plan.url for plan in plans):
             self._simulator = Simulator(logger, secrets)
-            plans = [
-                msgspec.structs.replace(plan, url=plan.url.replace(SIMULATOR_PLACEHOLDER, self._simulator.address))
-                for plan in plans
-            ]
+            plans = [simulated(plan, self._simulator.address, os.environ) for plan in plans]
         self._workers = {plan.worker: Worker(plan, logger, secrets) for plan in plans}
         self._budget = Budget()
         self._epochs = runtime.Epochs(runtime_directory)
@@ -273,7 +272,7 @@ class Supervisor:
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
                     self._budget.forget(message.worker)
-                    self._reply(way_back, worker.assign(way_back, self._epochs.issue()))
+                    self._reply(way_back, worker.assign(way_back, self._epochs.issue(), time.time_ns()))
             case control.Beat():
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
@@ -332,6 +331,20 @@ class Supervisor:
             attempts_waiting=self._budget.waiting,
             workers=[worker.status(now_s) for worker in self._workers.values()],
         )
+
+
+def simulated(plan: WorkerPlan, address: str, environment: Mapping[str, str]) -> WorkerPlan:
+    """Return a plan with the built-in simulated Bybit's address in it, if it is meant for that.
+
+    An account whose two environment variables are both not set is the simulator's own there: the same configuration
+    then runs before its user has a key.
+    """
+    if SIMULATOR_PLACEHOLDER not in plan.url:
+        return plan
+    places = [source.env for source in (plan.api_key, plan.api_secret) if source is not None]
+    if all(name and name not in environment for name in places):
+        plan = msgspec.structs.replace(plan, api_key=None, api_secret=None)
+    return msgspec.structs.replace(plan, url=plan.url.replace(SIMULATOR_PLACEHOLDER, address))
 
 
 def _named(topics: list[str]) -> str:

@@ -50,7 +50,7 @@ class Worker:
         self.topics: dict[str, tuple[str, str]] = {}
         self.whole_ns: int | None = None
         """Unix ns of the last beat with every topic live or refused, also after its end: since when strategies may be
-        blind."""
+        blind. Before the first such beat, when topics were first assigned; None before that."""
         self.restart_s: float | None = None
         """When to start it again; None = not planned."""
         self._logger = logger
@@ -80,11 +80,14 @@ class Worker:
             self.restart_s = now_s + max(self._policy.pause_s(1, 0.0) or 0.0, 1.0)
             self._logger.error("worker %s %s", self.plan.worker, self.last_exit)  # noqa: TRY400 - the line says it all
 
-    def assign(self, way_back: list[bytes], epoch: int) -> control.Assign:
+    def assign(self, way_back: list[bytes], epoch: int, now_ns: int) -> control.Assign:
         """Return the first message to a worker that said hello."""
         self.way_back, self.epoch, self.state = way_back, epoch, RUNNING
         self._silent_s = 0.0
-        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=self.whole_ns)
+        blind_from_ns = self.whole_ns
+        if self.whole_ns is None:
+            self.whole_ns = now_ns  # a strategy may have been told of topics by then: its successor says since when
+        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=blind_from_ns)
 
     def heard(self, beat: control.Beat, now_s: float) -> None:
         """Take a beat."""
@@ -96,7 +99,7 @@ class Worker:
         settled = topics.get(LIVE, 0) + topics.get(REJECTED, 0) == sum(topics.values())
         # A refused key is no refusal of topics: nothing of the account comes until it is mended.
         locked_out = beat.heartbeat.auth_failures and not topics.get(LIVE)
-        if self.whole_ns is None or (settled and not locked_out):
+        if settled and not locked_out:
             self.whole_ns = beat.heartbeat.time_ns
         self.topics.update(beat.states)
 

@@ -73,9 +73,7 @@ class Worker:
         """What the session has to tell a person, since the last beat."""
 
     def _credentials(self) -> Credentials:
-        if self.plan.api_key is None or self.plan.api_secret is None:
-            # The configuration allows that on the simulated network only.
-            self.logger.info("no api_key is configured: the simulator's test key is used")
+        if self.plan.api_key is None or self.plan.api_secret is None:  # allowed on the simulated network only
             return credentials.SIMULATOR
         return Credentials(self.plan.api_key, self.plan.api_secret)
 

@@ -124,8 +124,10 @@ def test_built_in_simulated_bybit_needs_no_key_and_trades_of_itself(tmp_path: Pa
         assert any("test key" in line["message"] for line in feed.log_lines())
 
 
-def test_categorised_topics_carry_their_category_alone(tmp_path: Path, venue: Simulator) -> None:
-    """A message's topic is the one that was subscribed, so each finds its subject."""
+@pytest.mark.parametrize("plain", [False, True])
+def test_categorised_topics_carry_their_category_alone(tmp_path: Path, venue: Simulator, plain: bool) -> None:
+    """Whether a message calls itself by the topic that was subscribed or by the plain name, it finds its subject."""
+    venue.settings(plain_private_topics=plain)
     topics = ("order.spot", "execution.linear", "execution.fast.linear", "position.linear")
     feed = Feed(tmp_path, configured(venue, *topics))
     with Ear([address(feed)]) as ear, feed:

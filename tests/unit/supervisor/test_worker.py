@@ -15,6 +15,7 @@ from feedhandler.supervisor import worker as module
 from feedhandler.supervisor.worker import HUNG_AFTER_S, KILL_AFTER_S, START_PATIENCE_S, Worker
 
 BOOK = "orderbook.50.BTCUSDT"
+ASSIGNED_NS = 1_700_000_000_000_000_000
 
 
 class Process:
@@ -119,19 +120,26 @@ def test_worker_gets_its_own_secrets_and_no_others(tmp_path: Path, monkeypatch: 
 
 def test_hello_is_answered_with_topics_and_epoch(watch: Watch) -> None:
     """A worker that nobody came before knows of no hole."""
-    assert watch.worker.assign([b"id"], 7) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns=None)
+    assert watch.worker.assign([b"id"], 7, ASSIGNED_NS) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns=None)
     assert (watch.worker.state, watch.worker.way_back, watch.worker.epoch) == ("running", [b"id"], 7)
 
 
 def test_successor_is_told_since_when_nobody_was_heard(watch: Watch) -> None:
     """The hole begins with the last beat of the one before."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.beat()
     last_ns = round(watch.now_s * 1e9)
     watch.wait(0.5)
     watch.process.end(-9)
     watch.wait(0.1)
-    assert watch.worker.assign([b"id"], 8) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
+    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
+
+
+def test_successor_of_a_worker_that_was_never_heard_is_told_since_when_topics_were_assigned(watch: Watch) -> None:
+    """It may have told strategies that they are live, and died within its first second."""
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    watch.process.end(-9)
+    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS + 9).blind_from_ns == ASSIGNED_NS
 
 
 @pytest.mark.parametrize(
@@ -149,7 +157,7 @@ def test_hole_of_a_successor_begins_where_the_topics_were_last_whole(
     watch: Watch, counts: dict[str, int], auth_failures: int, whole: bool
 ) -> None:
     """Topics that the venue refuses miss nothing; those of a refused key miss everything since it was refused."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.beat(counts={"live": 2})
     first_ns = round(watch.now_s * 1e9)
     watch.wait(1)
@@ -159,7 +167,7 @@ def test_hole_of_a_successor_begins_where_the_topics_were_last_whole(
 
 def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
     """States are those that changed; silence starts over with each beat."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.beat({BOOK: ("live", "")})
     for _ in range(20):
         watch.wait(1)
@@ -174,7 +182,7 @@ def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
 
 def test_silent_worker_is_asked_where_it_hangs_and_then_killed(watch: Watch) -> None:
     """A stack dump first, the kill after it; then it is restarted as after any end."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.wait(HUNG_AFTER_S - 0.2)
     assert watch.process.signals == []
     watch.wait(0.4)
@@ -199,7 +207,7 @@ def test_starting_worker_has_more_patience(watch: Watch) -> None:
 
 def test_our_own_pause_is_nobodys_silence(watch: Watch) -> None:
     """Only the time in which the supervisor ran counts against a worker."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.wait(3600, running=False)
     assert (watch.worker.state, watch.process.signals) == ("running", [])
 
@@ -212,7 +220,7 @@ def test_worker_that_ended_by_itself_is_restarted_at_once(
     exit_code: int, words: str, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever its exit code, unless it says that it could not start."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.process.end(exit_code)
     assert (watch.worker.state, watch.worker.last_exit, watch.worker.way_back) == ("parked", words, [])
     assert f"worker linear ended ({words}); again at once" in caplog.text
@@ -252,7 +260,7 @@ def test_worker_that_could_not_start_stays_parked_with_its_last_word(
 
 def test_stop_asks_once_and_does_not_restart(watch: Watch) -> None:
     """In order; what it says on the way out is its exit code."""
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.worker.stop()
     watch.worker.stop()
     assert (watch.worker.state, watch.process.signals) == ("stopping", [signal.SIGTERM])
@@ -274,7 +282,7 @@ def test_stop_while_it_waits_for_its_restart_cancels_that(watch: Watch) -> None:
 def test_status_tells_all_of_it(watch: Watch) -> None:
     """What `feedhandler status` shows, before and after its first beat."""
     assert watch.worker.status(watch.now_s).beat_age_s is None
-    watch.worker.assign([b"id"], 7)
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.beat({BOOK: ("live", "")})
     told = watch.worker.status(watch.now_s + 2)
     assert (told.worker, told.state, told.pid, told.epoch, told.restarts) == ("linear", "running", 4711, 7, 0)
