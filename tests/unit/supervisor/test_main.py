@@ -18,7 +18,7 @@ topics = ["order"]
 """
 ACCOUNT = """
 api_key = {{ env = "{key}" }}
-api_secret = {{ {place} = "{secret}" }}
+api_secret = {{ {place} = "{name}" }}
 """
 
 
@@ -43,7 +43,7 @@ def test_account_without_any_of_its_variables_is_the_simulators(
     tmp_path: Path, environment: dict[str, str], configured: bool
 ) -> None:
     """The same configuration runs before its user has a key; one that is set is used, also where it is wrong."""
-    account = ACCOUNT.format(key="KEY", place="env", secret="SECRET")
+    account = ACCOUNT.format(key="KEY", place="env", name="SECRET")
     found = simulated(planned(tmp_path, account), "127.0.0.1:9001", environment)
     assert found.url == "ws://127.0.0.1:9001/v5/private"
     assert (found.api_key, found.api_secret) == (
@@ -53,13 +53,13 @@ def test_account_without_any_of_its_variables_is_the_simulators(
 
 def test_a_file_is_always_meant(tmp_path: Path) -> None:
     """Whoever names one has it, or is told that it is not there."""
-    account = ACCOUNT.format(key="KEY", place="file", secret="secret")
+    account = ACCOUNT.format(key="KEY", place="file", name="secret")
     assert simulated(planned(tmp_path, account), "127.0.0.1:9001", {}).api_secret is not None
 
 
 def test_account_of_another_server_keeps_its_places(tmp_path: Path) -> None:
     """Only the built-in simulator's account opens to its key."""
-    account = 'url = "ws://127.0.0.1:1/v5/private"' + ACCOUNT.format(key="KEY", place="env", secret="SECRET")
+    account = 'url = "ws://127.0.0.1:1/v5/private"' + ACCOUNT.format(key="KEY", place="env", name="SECRET")
     own = planned(tmp_path, account)
     assert simulated(own, "127.0.0.1:9001", {}) == own
 
