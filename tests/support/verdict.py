@@ -16,7 +16,7 @@ from support.ground_truth import BookTruth, Topic, TradesTruth
 from support.onlooker import Sight
 
 TRANSIT_NS = 500_000_000
-"""A blind time is told by the worker's clock readings; the venue sent, and wrote down, a little before or after."""
+"""A blind time is told by when the worker received; the venue sent, and wrote down, so much before or after."""
 TAIL_NS = 1_000_000_000
 """What was sent this long ago does not come any more by itself."""
 
@@ -47,6 +47,7 @@ class Judge:
         self.wrong: list[Wrong] = []
         self.live = False
         self.windows: list[Window] = []
+        self.transit_ns = TRANSIT_NS
         self.checked = 0
         """States and events that were found as the venue sent them."""
         self._place: int | None = None
@@ -149,7 +150,9 @@ class Judge:
 
     def is_told(self, at_ns: int) -> bool:
         """Say whether a moment is in a blind time that was told."""
-        return any(window.from_ns - TRANSIT_NS <= at_ns <= window.to_ns + TRANSIT_NS for window in self.windows)
+        return any(
+            window.from_ns - self.transit_ns <= at_ns <= window.to_ns + self.transit_ns for window in self.windows
+        )
 
     def check_tail(self, now_ns: int) -> None:
         """Judge what was published some time ago and did not come, though the topic is live."""
