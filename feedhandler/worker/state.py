@@ -130,6 +130,8 @@ class Feed:
         """Bring a topic to a state and say so, unless it is there already for the same reason."""
         if route.state == state and route.reason == reason:
             return
+        if state in (ENDED, REJECTED) and route.hole is not None and route.hole.to_ns is not None:
+            route.hole = None  # of an outage that is over, and told
         route.enter(state, reason, now_ns)
         self._announce(route)
 

@@ -711,6 +711,22 @@ def test_newcomer_to_announcements_before_the_first_gets_the_status_alone() -> N
     assert (record.kind, status(record).state) == (STATUS, "live")
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+def test_end_of_a_topic_tells_no_hole_again_that_is_over(is_over: bool) -> None:
+    """Who sums up holes would count it twice; one that is open goes on."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.lane.closed("connection lost", rig.now_ns)
+    if is_over:
+        rig.lane.opened(rig.now_ns)
+        rig.subscribe(BOOK)
+        rig.come(snapshot(BOOK, 200))
+    rig.take()
+    rig.feed.release(rig.lane, [BOOK], "no longer wanted", rig.now_ns)
+    (record,) = rig.take()
+    assert (status(record).state, isinstance(status(record).blind_from_ns, int)) == ("ended", not is_over)
+
+
 # Counters.
 
 
