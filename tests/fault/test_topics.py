@@ -147,10 +147,11 @@ def test_a_late_connection_is_late_and_nothing_else(act: Act) -> None:
 
 
 def test_the_deletion_of_an_unknown_level_changes_no_book(act: Act) -> None:
-    """Inject a deletion of a level that does not exist → passed on as sent; the book stays the venue's."""
+    """Inject deletions of a level that does not exist → passed on as sent, counted in 6 s; the book stays the venue's."""
     act.inject("unknown_delete", topic=act.topic, count=3)
     act.await_spent()
     act.assert_kept()
+    wait_until(lambda: act.counted("unknown_deletes") == 3, "counted", 8)
     act.assert_untouched()
 
 
