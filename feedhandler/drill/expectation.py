@@ -214,6 +214,7 @@ _SINGLE: Final[dict[str, Callable[[Timing], Expectation]]] = {
     "lower": _unseen(passed="snapshot"),
     "empty": _unseen(passed="snapshot"),
     "one-sided": _unseen(passed="snapshot"),
+    "unknown-delete": _unseen(),
     "garbage": _unseen("unparsed"),
     "unknown-topic": _unseen("unexpected"),
     "extra-fields": _unseen(passed="fields"),

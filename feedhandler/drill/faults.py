@@ -115,6 +115,12 @@ _ALL: Final = (
     _venue("empty", "an empty snapshot", "empty"),
     _venue("one-sided", "a snapshot without bids", "one_sided"),
     Fault(
+        "unknown-delete",
+        "a level is removed that was never there",
+        BOOK,
+        (Strike("unknown_delete", ("connection", "topic"), {"count": "2"}),),
+    ),
+    Fault(
         "garbage",
         "frames without sense: invalid, cut, binary, empty, a list, Latin-1",
         BOOK,

@@ -137,16 +137,18 @@ class BookImage:
 
     def fault(self) -> str:
         """Say that the book is crossed, or deeper than what is subscribed: neither occurs in a right one (dossier 5.4)."""
+        bids, asks, depth = self._bids, self._asks, self._depth
+        # Every book is looked into often: what is dear is only done where something seems to be wrong.
+        may_be_crossed = bids and asks and max(map(float, bids)) >= min(map(float, asks))
+        if not may_be_crossed and (depth is None or max(len(bids), len(asks)) <= depth):
+            return ""
         self.compact()
-        bids, asks = self._bids, self._asks
         if bids and asks:
             bid, ask = max(bids, key=float), min(asks, key=float)
             if float(bid) >= float(ask):
                 return f"crossed: best bid {bid}, best ask {ask}"
         deepest = max(len(bids), len(asks))
-        if self._depth is not None and deepest > self._depth:
-            return f"too deep: {deepest} levels on a side of {self._depth}"
-        return ""
+        return f"too deep: {deepest} levels on a side of {depth}" if depth is not None and deepest > depth else ""
 
 
 class RpiBookImage:

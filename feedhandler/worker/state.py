@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 CLOCK_SET_NS: Final = 500_000_000
 """The Unix clock was set when it goes off the loop's by more than this; less is drift, or a long round of the loop."""
-INSPECTION_ROUNDS: Final = 100
-"""Calls of `Feed.inspect` until every book has been looked into: 5 s at the ticks of a worker."""
+INSPECTION_ROUNDS: Final = 20
+"""Calls of `Feed.inspect` until every book has been looked into: 1 s at the ticks of a worker."""
 FIRST_QUIET_STATUS_NS: Final = 1_000_000_000
 """A subject quiet this long repeats its status for the first time."""
 

@@ -28,6 +28,7 @@ SINGLE = {
     "lower": (),
     "empty": (),
     "one-sided": (),
+    "unknown-delete": (),
     "garbage": (),
     "unknown-topic": (),
     "extra-fields": (),
