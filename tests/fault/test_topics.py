@@ -5,14 +5,15 @@ Each test reads: inject, the strategy sees, recovered within, nothing lost unrep
 
 import functools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from support.feed import wait_until
-from support.onlooker import Onlooker
-from support.stage import TRADES, Act, Stage, acting, data
+from support.onlooker import Onlooker, Sight
+from support.stage import BOOKS, TICKER, TRADES, Act, Stage, acting, data
 
 from feedhandler import wire
 
@@ -254,3 +255,31 @@ def test_a_strategy_that_joins_amid_faults_gets_an_image_that_is_continued_exact
             assert data(newcomer.of(act.others[0]))[0].record.kind == wire.SNAPSHOT
     act.stage.wait_whole()
     act.assert_kept()
+
+
+@pytest.mark.parametrize("subject", [BOOKS[0], TRADES, TICKER])
+def test_the_judges_of_these_tests_find_what_is_lost_comes_twice_or_is_wrong(act: Act, subject: str) -> None:
+    """A strategy's stream as it was is in order; without one record, with one twice, or with a wrong level it is not."""
+    stage = act.stage
+    wait_until(lambda: len(act.data(subject)) > 10, "records")
+    act.await_flow()
+    act.assert_kept()
+    known_ns = stage.witness.known_ns - 100_000_000
+    whole = [one for one in stage.strategy.of(subject) if one.record.published_ns < known_ns]
+    place = whole.index(act.data(subject)[5])
+    assert found_in(stage, whole) == ([], 0)
+    lost, _ = found_in(stage, whole[:place] + whole[place + 1 :])
+    assert re.fullmatch(rf"{subject}: \d+ records were lost, and nobody said so", lost[0])
+    twice, _ = found_in(stage, [*whole[: place + 2], *whole[place:]])
+    assert "came again, or late" in twice[0]
+    shown = whole[place].book
+    if shown is not None:
+        wrong = msgspec.structs.replace(whole[place], book=msgspec.structs.replace(shown, bids=shown.bids[1:]))
+        assert found_in(stage, [*whole[:place], wrong, *whole[place + 1 :]]) == ([], 1)
+
+
+def found_in(stage: Stage, seen: list[Sight]) -> tuple[list[str], int]:
+    """Return what new judges find in a stream, and how many states were wrong."""
+    court = stage.new_court()
+    court.hear(seen, seen[-1].record.published_ns)
+    return court.taken_findings(), len(court.taken_wrong())

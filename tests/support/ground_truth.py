@@ -46,6 +46,10 @@ class BookTruth(Topic):
         if self._place((message["data"]["seq"], message["data"]["u"]), time_ns):
             self._messages.append(message)
 
+    def is_snapshot(self, place: int) -> bool:
+        """Say whether the venue published a snapshot there, of its own accord."""
+        return bool(self._messages[place]["type"] == "snapshot")
+
     def at(self, place: int) -> tuple[Levels, Levels]:
         """Return bids and asks after the message at ``place``, best first."""
         if self._folded > place + 1:

@@ -90,7 +90,9 @@ class Judge:
                 f"a book at seq {sight.book_sequence}, u {sight.book.update_id}, which was never published"
             )
             return
-        if self._advance(place, may_stay=True):
+        # What is lost just before a snapshot out of turn shows nowhere, and is made good by it (dossier 5.1).
+        is_made_good = sight.record.kind == wire.SNAPSHOT and self.truth.is_snapshot(place)
+        if self._advance(place, may_stay=True, is_made_good=is_made_good):
             bids, asks = self.truth.at(place)
             self.checked += 1
             if (bids, asks) != (sight.book.bids, sight.book.asks):
@@ -122,7 +124,7 @@ class Judge:
             if self._fields != self.truth.at(place):
                 self.wrong.append(Wrong(self.subject, self.truth.times_ns[place], f"ticker is {self._fields}"))
 
-    def _advance(self, place: int, *, may_stay: bool) -> bool:
+    def _advance(self, place: int, *, may_stay: bool, is_made_good: bool = False) -> bool:
         """Go to a place; False where nothing is new there."""
         if self._place is not None:
             if place == self._place and may_stay:
@@ -130,7 +132,8 @@ class Judge:
             if place <= self._place:
                 self.findings.append(f"place {place} came again, or late, after {self._place}")
                 return False
-            self._miss(self._place + 1, place)
+            if not is_made_good:
+                self._miss(self._place + 1, place)
         self._place, self._told = place, False
         return True
 
