@@ -82,7 +82,12 @@ class BookCopy(Copy):
         before, self.last = self.last, ids
         update_id = ids.u
         if frame.type != "delta" and route.nature is Nature.BOOK:
-            race.snapshot(self, ids, payload, received_ns)
+            if frame.type == "snapshot":
+                race.snapshot(self, ids, payload, received_ns)
+            else:
+                # The chain shows whether it was an update: then another line has it, or there is a gap.
+                self.last = before
+                self.untyped(frame.type, payload)
         elif update_id == route.update_id + 1 and self.since <= race.seq < ids.seq < race.horizon:
             route.update_id = update_id
             race.seq = ids.seq

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from feedhandler.bybit.products import STATUS_TOPIC, Nature
-from feedhandler.wire import DELTA, DOWN, LIVE, REJECTED, RESYNCING, STALE, SUBSCRIBING
+from feedhandler.wire import DELTA, DOWN, LIVE, REJECTED, RESYNCING, SNAPSHOT, STALE, SUBSCRIBING
 from feedhandler.worker.route import JOURNAL_LIMIT, OLD_DELTAS, UNBASED, Cadence, Hole, Route
 from feedhandler.worker.state import Feed
 
@@ -108,8 +108,8 @@ class Lane:
                 route.update_id = update_id
             elif not route.live:
                 return self._rare(route, kind, update_id, payload, received_ns)
-        elif route.chained or not route.live:
-            return self._rare(route, kind, update_id, payload, received_ns)
+        elif route.typed or not route.live:
+            return self._rare(route, kind, update_id, payload, received_ns, frame.type)
         self.frames += 1
         self.last_ns = received_ns
         route.sequence = sequence = route.sequence + 1
@@ -171,8 +171,10 @@ class Lane:
         self.last_ns = received_ns
         return True
 
-    def _rare(self, route: Route, kind: int, update_id: int, payload: bytes, received_ns: int) -> bool:
-        """A snapshot of a chained topic, or any record of a topic that is not live."""
+    def _rare(self, route: Route, kind: int, update_id: int, payload: bytes, received_ns: int, type_: str = "") -> bool:
+        """A snapshot of a topic that has deltas, too, or any record of a topic that is not live."""
+        if kind == SNAPSHOT and route.typed and type_ != "snapshot":
+            return self._untyped(route, type_, payload, received_ns)
         if not route.live:
             if not route.asked:
                 # On its way before the unsubscription, or the refusal, took effect.
@@ -184,6 +186,14 @@ class Lane:
             self._feed.come_alive(route, received_ns)
         route.update_id = update_id
         self._deliver(route, kind, payload, received_ns)
+        return True
+
+    def _untyped(self, route: Route, type_: str, payload: bytes, received_ns: int) -> bool:
+        """Neither snapshot nor delta, of a topic that has both: whatever it changes, we do not know the state after it."""
+        self.strange("unparsed", f"{route.topic}: a message of the type {type_!r}", payload)
+        if route.live:
+            reason = f"a message of the type {type_!r} came"
+            self._feed.resync(route, reason, received_ns, self.clock_s(), Hole(self._feed.known_ns(route)))
         return True
 
     def _unchained(self, route: Route, update_id: int, payload: bytes, received_ns: int) -> bool:

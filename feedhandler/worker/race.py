@@ -40,9 +40,11 @@ class Copy(ABC):
     """What one line knows of one topic."""
 
     __slots__ = (
+        "_latest",
         "_others",
         "_patience",
         "_seen",
+        "_settles",
         "_silent_since_s",
         "acknowledged_ns",
         "arrived",
@@ -87,7 +89,12 @@ class Copy(ABC):
         self.due_s: float | None = None
         """When this line alone is to subscribe anew."""
         self._seen = 0
+        self._settles = False
+        """The last look saw a record of its own."""
         self._others = 0
+        """How many the other copies had had by the first look after that."""
+        self._latest = 0
+        """How many they had had by the last look."""
         self._silent_since_s = 0.0
         self._patience = 0
 
@@ -128,11 +135,23 @@ class Copy(ABC):
                 route.journal = [payload]
                 route.image = None
 
+    def untyped(self, type_: str, payload: bytes) -> None:
+        """Count a message that is neither snapshot nor delta, of a topic that has both."""
+        self.lane.strange("unparsed", f"{self.route.topic}: a message of the type {type_!r}", payload)
+
     def silence(self, others: int, now_s: float) -> tuple[int, float]:
-        """Return how many records the other copies have had (``others``: so far) since this one's last, and for how long."""
-        if self.records != self._seen or others == self._others or not (self.asked and self.lane.up):
+        """Return how many records the other copies have had since this one's last, and for how long.
+
+        ``others`` is how many they have had so far. Lines are not equally quick: what came since the last look may still
+        come here, and so may, after this one's own last record, the other copies of that.
+        """
+        known, self._latest = self._latest, others
+        if self.records != self._seen or self._settles or not (self.asked and self.lane.up):
+            self._settles = self.records != self._seen
             self._seen, self._others, self._silent_since_s = self.records, others, now_s
-        return others - self._others, now_s - self._silent_since_s
+        elif known == self._others:
+            self._silent_since_s = now_s
+        return max(known - self._others, 0), now_s - self._silent_since_s
 
     def is_dead(self, missed: int, silent_s: float, now_s: float) -> bool:
         """Judge by `silence` whether the subscription brings nothing any more; a doubt that proves wrong costs patience."""

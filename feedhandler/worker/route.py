@@ -159,6 +159,7 @@ class Route:
         "status",
         "subject",
         "topic",
+        "typed",
         "update_id",
     )
 
@@ -189,6 +190,8 @@ class Route:
         """What a message begins with, by kind. An event is an update, also where the venue calls it a delta."""
         self.chained = nature in (Nature.BOOK, Nature.DELTAS)
         """Deltas continue each other by update id."""
+        self.typed = nature in (Nature.BOOK, Nature.DELTAS, Nature.MERGED)
+        """Its records are snapshots or deltas, and the venue's ``type`` says which."""
         self.update_id = UNBASED
         self.live = False
         self.asked = False

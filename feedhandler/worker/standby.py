@@ -59,6 +59,11 @@ class StandbyCopy(Copy):
         race = self.race
         route = self.route
         kind = DELTA if frame.type == "delta" else route.kind
+        if race.merges and kind != DELTA and frame.type != "snapshot":
+            self.untyped(frame.type, payload)
+            if self.joined:
+                race.broken(self, f"a message of the type {frame.type!r} came", received_ns)
+            return
         if not self.joined or not route.live or race.chained:
             race.odd(self, kind, frame, payload, received_ns)
         elif race.owner is not self:
@@ -186,10 +191,10 @@ class Standby(Race):
             self.feed.counters["duplicates"] += 1
         else:
             self.feed.counters["gaps"] += 1
-            self._broken(copy, f"gap: u {last} was followed by u {update_id}", received_ns)
+            self.broken(copy, f"gap: u {last} was followed by u {update_id}", received_ns)
         return False
 
-    def _broken(self, copy: StandbyCopy, reason: str, now_ns: int) -> None:
+    def broken(self, copy: StandbyCopy, reason: str, now_ns: int) -> None:
         """A line's records make no state any more."""
         copy.forget_state()
         if self.owner is not copy:
@@ -236,7 +241,10 @@ class Standby(Race):
         if missed is None and not self.merges:
             last_ms, last = _head(self.last).ts, _state(self.last)
             newer = [payload for payload in copy.recent if _head(payload).ts > last_ms and _state(payload) != last]
-            if not newer and self._waits(now_ns, is_behind=bool(self.last) and (is_event or bool(copy.recent))):
+            is_behind = bool(self.last) and (
+                is_event or (bool(copy.recent) and not self._is_level(copy, last_ms, last))
+            )
+            if not newer and self._waits(now_ns, is_behind=is_behind):
                 return  # what it has is old
             if is_event:
                 self._tell_hole(copy, now_ns)
@@ -254,6 +262,11 @@ class Standby(Race):
             copy.recent, copy.image = [], None
             for payload in missed:
                 self._publish(copy, DELTA if _head(payload).type == "delta" else self.route.kind, payload, now_ns)
+
+    @staticmethod
+    def _is_level(copy: StandbyCopy, last_ms: int, last: object) -> bool:
+        """Say whether a line's newest record says what the last one published says: a level 1 sent again, for one."""
+        return _head(copy.recent[-1]).ts >= last_ms and _state(copy.recent[-1]) == last
 
     def _tell_hole(self, copy: StandbyCopy, now_ns: int) -> None:
         """Say that events may be missing before what this line brings, unless that is said or cannot be."""
@@ -299,7 +312,7 @@ class Standby(Race):
             state = copy.compose()
             published = self.route.compose()
         except ValueError as error:
-            self._broken(copy, f"records make no image: {error}", now_ns)
+            self.broken(copy, f"records make no image: {error}", now_ns)
             return
         update_id = copy.update_id
         copy.recent, copy.image = [], None

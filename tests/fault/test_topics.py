@@ -187,6 +187,19 @@ def test_trades_of_a_type_that_the_venue_never_had_are_trades(act: Act) -> None:
     assert sum(b'"checkpoint"' in one.record.payload for one in act.data(TRADES)) == 3
 
 
+def test_a_book_of_a_type_that_the_venue_never_had_is_no_snapshot(act: Act) -> None:
+    """Inject a delta under an unknown type → whatever is made of it, no wrong book is called live."""
+    act.inject("unknown_type", topic=act.topic)
+    act.await_spent()
+    act.stage.wait_whole()
+    with act.stage.onlooker() as newcomer:
+        wait_until(lambda: len(newcomer.of(act.book)) > 5, "the image for a newcomer")
+        court = act.stage.settle(newcomer, act.stage.new_court())
+        assert (court.taken_findings(), court.taken_wrong()) == ([], [])
+    act.assert_kept()
+    act.assert_untouched(*act.others)
+
+
 def test_a_topic_that_falls_silent_alone_is_asked_for_again(act: Act) -> None:
     """Inject silence of one lively topic → after 10 s `stale`, subscribed anew alone → a snapshot and `live`."""
     act.inject("mute", topic=act.topic, heals="resubscribe")

@@ -224,7 +224,7 @@ class World:
                 link.push(self.stamped(payload))
 
 
-@pytest.mark.parametrize("lines", [1])
+@pytest.mark.parametrize("lines", [1, 2])
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=5)
 def test_half_an_hour_of_quiet_symbols_raises_no_alarm(lines: int, seed: int) -> None:

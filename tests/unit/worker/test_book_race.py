@@ -45,6 +45,18 @@ def test_a_delta_that_comes_twice_on_one_line_is_a_duplicate() -> None:
     assert pair.feed.counters["duplicates"] == 1
 
 
+def test_an_update_of_an_unknown_type_is_the_other_lines_affair() -> None:
+    """It is counted and dropped; the copy of a line that calls it by its name goes out, and nobody sees a gap."""
+    pair = start()
+    pair.come(0, update(101, 1010, type_="patch"))
+    pair.come(0, at(102))
+    assert made(pair.data()) == []
+    pair.come(1, at(101))
+    assert made(pair.data()) == [101, 102]
+    assert pair.states() == []
+    assert pair.feed.counters["unparsed"] == 1
+
+
 def test_a_gap_on_one_line_is_filled_by_the_other() -> None:
     """What follows the gap waits, and goes out under the line that brought it."""
     pair = start()

@@ -467,6 +467,35 @@ def test_error_of_our_own_is_not_taken_for_the_venues(error: Exception, payload:
         rig.come(payload)
 
 
+@pytest.mark.parametrize("topic", [BOOK, TICKER])
+@pytest.mark.parametrize("type_", ["patch", ""])
+def test_message_of_an_unknown_type_is_no_snapshot(topic: str, type_: str) -> None:
+    """Whatever it changes, the state after it is unknown: counted, kept for the log, and a new snapshot asked for."""
+    rig = Rig()
+    rig.start(topic, TRADES)
+    strange = msgspec.json.encode(msgspec.json.decode(first(topic)) | {"type": type_})
+    assert rig.come(strange)
+    assert states(rig) == [("resyncing", f"a message of the type {type_!r} came")]
+    assert rig.feed.counters["unparsed"] == 1
+    assert rig.feed.malformed == [(f"{topic}: a message of the type {type_!r}", strange)]
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [topic]
+    rig.subscribe(topic)
+    assert rig.come(strange)
+    assert states(rig) == []
+    assert rig.state(topic) == "resyncing"
+
+
+def test_type_of_what_has_no_deltas_means_nothing() -> None:
+    """Trades, candles and level 1 are what they are, whatever the venue calls them."""
+    rig = Rig()
+    rig.start(TRADES, KLINE, LEVEL_1)
+    for topic in (TRADES, KLINE, LEVEL_1):
+        payload = msgspec.json.encode(msgspec.json.decode(first(topic)) | {"type": "patch"})
+        rig.come(payload)
+        (record,) = rig.take()
+        assert record.payload == payload
+
+
 # Private topics by category.
 
 

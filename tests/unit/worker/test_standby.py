@@ -36,6 +36,12 @@ def event(ts: int) -> bytes:
     return at(ts, EVENTS, [{"v": str(ts)}])
 
 
+def best(update_id: int, ts: int) -> bytes:
+    """A level 1 that says the same under the same id, whenever it is sent."""
+    data = {"s": "BTCUSDT", "b": [["1", "2"]], "a": [["3", "4"]], "u": update_id, "seq": update_id}
+    return msgspec.json.encode({"topic": LEVEL_1, "type": "snapshot", "ts": ts, "data": data, "cts": 1})
+
+
 def start_events() -> Pair:
     """Line 0 owns the liquidations, line 1 stands by; the last one had ts 10."""
     pair = Pair(EVENTS)
@@ -247,16 +253,45 @@ def test_a_long_chain_of_the_owners_deltas_is_folded_for_late_joiners() -> None:
 
 
 def test_an_owner_silent_alone_is_replaced_and_subscribed_anew() -> None:
-    """Two records on the other line and two seconds: it goes on, and nothing is told."""
+    """Two records on the other line and two seconds, and what looks at that is on the way: it goes on, untold."""
     pair = start_ticker()
-    for number in range(8):
+    for number in range(12):
         pair.come(1, change(11 + number, a=str(number)))
         pair.tick(0.5)
     assert pair.feed.counters["switches"] == 1
-    assert [fields(payload)["a"] for payload in pair.data()][-1] == "7"
+    assert [fields(payload)["a"] for payload in pair.data()][-1] == "11"
     assert pair.lines.news == [f"{TICKER} is silent on line 0: line 1 goes on"]
     assert pair.due(0) == [TICKER]
     assert pair.due(1) == []
+
+
+def test_an_unchanged_state_sent_again_is_where_the_former_owner_was() -> None:
+    """A line that was subscribed anew meanwhile does not have the last record, but says the same: it goes on at once."""
+    pair = Pair(LEVEL_1).start()
+    pair.come(0, best(11, 1_000))
+    pair.come(1, best(11, 1_000))
+    pair.lanes[1].copies[LEVEL_1].forget()
+    pair.lanes[1].asked([LEVEL_1])
+    pair.lanes[1].acknowledged([LEVEL_1], pair.now_ns)
+    pair.come(1, best(11, 1_500))
+    pair.take()
+    pair.close(0)
+    again = best(11, 4_000)
+    pair.come(1, again)
+    assert pair.data() == [again]
+    assert pair.states() == []
+
+
+def test_message_of_an_unknown_type_makes_its_line_begin_anew() -> None:
+    """Neither snapshot nor delta: the state after it is the other line's."""
+    pair = start_ticker()
+    strange = message(TICKER, "patch", {"symbol": "BTCUSDT", "a": "9"})
+    pair.come(0, strange)
+    assert strange not in pair.data()
+    assert pair.feed.counters["unparsed"] == 1
+    assert pair.due(0) == [TICKER]
+    pair.come(1, change(11, a="2"))
+    assert fields(pair.feed.routes[TICKER].compose() or b"")["a"] == "2"
 
 
 def test_a_silent_owner_stays_where_no_other_line_carries_the_topic() -> None:
