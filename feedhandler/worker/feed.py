@@ -82,7 +82,7 @@ class Lane:
         self.canary = canary
         """A lively topic, not published, that proves the connection alive; ``""`` = none."""
         self.promised_ns = 0
-        """Since when the venue owes a message every 3 s: the canary, a level-1 book, has come. 0 = it owes none."""
+        """Since when the venue owes a message every 3 s: the canary, or another level-1 book, has come. 0 = it owes none."""
         self._canary_seen = False
         """The canary has come on some connection of this lane: the venue serves it."""
         self.up = False
@@ -181,9 +181,8 @@ class Lane:
                 return self._drop("held_back" if route.state == RESYNCING else "unexpected", received_ns)
             if kind == DELTA and route.journal is not None and route.state != STALE:
                 return self._drop("held_back", received_ns)  # nothing to merge it into
-            if route.state == REJECTED:
-                self._feed.enter(route, SUBSCRIBING, "accepted at last", received_ns)
             self._feed.come_alive(route, received_ns)
+            self.came(route.topic, received_ns)
         route.update_id = update_id
         self._deliver(route, kind, payload, received_ns)
         return True
@@ -329,6 +328,11 @@ class Lane:
         self._quiet_since_ns = now_ns
         if self.promised_ns:
             self.promised_ns = now_ns
+
+    def came(self, topic: str, now_ns: int) -> None:
+        """The first record of a topic came: of a level-1 book, wanted in its own right, the venue owes the next ones, too."""
+        if topic.startswith(_LEVEL_1):
+            self.promised_ns = self.promised_ns or now_ns
 
     def _promised(self, topic: str, now_ns: int) -> None:
         """The venue owes the canary from its acknowledgement on, once it has proved that it serves it."""

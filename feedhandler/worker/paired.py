@@ -179,6 +179,12 @@ class PairedLane(Lane):
             copy.race.muted(copy, reason, now_ns)
         return reason
 
+    def clock_set(self, now_ns: int, back_ns: int) -> None:
+        """Begin anew with what is measured by the clock: two lines prove something once both had time to since then."""
+        super().clock_set(now_ns, back_ns)
+        for copy in self.copies.values():
+            copy.acknowledged_ns = copy.acknowledged_ns and now_ns
+
     def closed(self, reason: str, now_ns: int) -> None:
         """The connection is gone, or could not be opened. What the venue refused stays refused."""
         self.up = False

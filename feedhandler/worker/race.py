@@ -234,8 +234,6 @@ class Race:
     def come_alive(self, now_ns: int) -> None:
         """Bring the topic to ``live``; the next record is published."""
         self.tried = None
-        if self.route.state == REJECTED:
-            self.feed.enter(self.route, SUBSCRIBING, "accepted at last", now_ns)
         self.feed.come_alive(self.route, now_ns, self.reason)
 
     def without(self, copy: Copy, reason: str, now_ns: int) -> None:

@@ -25,8 +25,8 @@ TRANSITIONS: Final[dict[str, frozenset[str]]] = {
 }
 """From each state, the states that may follow. A state that follows itself has a new reason."""
 
-UNBASED: Final = -2
-"""The update id of a book without a base: no delta continues it, for ids are not negative."""
+UNBASED: Final = -(2**62)
+"""The update id of a book without a base: no delta continues it, for ids are not negative, and none is so by far."""
 
 JOURNAL_LIMIT: Final = 32
 """Payloads kept before they are folded. A fold of this many holds the data up for less than 1 ms, even at depth 1000."""

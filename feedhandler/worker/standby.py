@@ -153,6 +153,8 @@ class Standby(Race):
         if needs_more and not (copy.joined and (lives or self.owner is not copy)):
             self.feed.counters["held_back"] += 1  # nothing to merge it into
             return
+        if not copy.arrived:
+            copy.lane.came(route.topic, received_ns)
         copy.joined = copy.arrived = True
         if self.owner is None or not (lives or needs_more):
             self._own(copy)

@@ -34,6 +34,8 @@ INSPECTION_ROUNDS: Final = 20
 """Calls of `Feed.inspect` until every book has been looked into: 1 s at the ticks of a worker."""
 FIRST_QUIET_STATUS_NS: Final = 1_000_000_000
 """A subject quiet this long repeats its status for the first time."""
+REPEATS_A_TICK: Final = 250
+"""At most so many quiet subjects repeat their status at once, for data wait meanwhile; the others do at the next tick."""
 
 Publish = Callable[[bytes, int, int, bytes], None]
 """head, sequence, received_ns, payload."""
@@ -169,6 +171,8 @@ class Feed:
 
     def come_alive(self, route: Route, now_ns: int, reason: str = "") -> None:
         """Bring a topic to ``live``; a hole that was open ends here."""
+        if route.state == REJECTED:
+            self.enter(route, SUBSCRIBING, "accepted at last", now_ns)
         if route.hole is not None and route.hole.to_ns is None:
             route.hole = msgspec.structs.replace(route.hole, to_ns=now_ns)
         route.due_s = None
@@ -289,6 +293,7 @@ class Feed:
         for lane in self.lanes:
             if judge and lane.up:
                 lane.look(now_ns)
+        repeats = REPEATS_A_TICK
         for route in self.routes.values():
             if route.sequence != route.quiet_sequence:
                 # A pause that the topic was not live all through is an outage's, not its own.
@@ -300,9 +305,10 @@ class Feed:
                 route.repeated_ns = 0
                 continue
             silent_ns = now_ns - route.quiet_since_ns
-            if now_ns - max(route.quiet_since_ns, route.repeated_ns) >= (
+            if repeats and now_ns - max(route.quiet_since_ns, route.repeated_ns) >= (
                 self._quiet_status_ns if route.repeated_ns else FIRST_QUIET_STATUS_NS
             ):
+                repeats -= 1
                 route.repeated_ns = now_ns
                 self._send(route, wire.STATUS, wire.REPEATED, now_ns, route.status)
             if route.live and route.topic in alive:
@@ -332,6 +338,7 @@ class Feed:
         self._ticked_ns += back_ns
         for route in self.routes.values():
             route.heard_ns += back_ns
+            route.inspected_ns += back_ns
             route.quiet_since_ns = now_ns
             route.repeated_ns = now_ns if route.repeated_ns else 0
         for lane in self.lanes:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from feedhandler.worker.lines import Lines
 
 RECENT_IDS: Final = 10_000
-"""At least so many ids are remembered, and at most twice as many."""
+"""At least so many ids are remembered, and at most twice as many …"""
+RECENT_S: Final = 60.0
+"""… but none for longer than twice this: a line so late was given up as mute long before."""
 
 
 class Held(NamedTuple):
@@ -70,7 +72,7 @@ class TradeCopy(Copy):
 class TradeRace(Race):
     """What the copies of a symbol's trades share."""
 
-    __slots__ = ("_first", "_joining", "_last", "_older", "_recent")
+    __slots__ = ("_first", "_joining", "_last", "_older", "_recent", "_turned_s")
 
     copies: tuple[TradeCopy, ...]
 
@@ -79,6 +81,7 @@ class TradeRace(Race):
         self._recent: dict[str, int] = {}
         """Ids published, and when they came."""
         self._older: dict[str, int] = {}
+        self._turned_s = 0.0
         self._first = b""
         """The first message since the stream began, or went on after a hole: what was before it is lost."""
         self._last = b""
@@ -111,15 +114,29 @@ class TradeRace(Race):
         for trade_id in unseen:
             recent[trade_id] = received_ns
         if len(recent) >= RECENT_IDS:
-            self._recent, self._older = {}, recent
+            self._turn_over()
         self._last = payload
         if not self._first:
             self._first = payload
         if self._joining:
             self._look_for_joints()
 
+    def judge(self, now_ns: int, now_s: float) -> None:
+        """Forget old ids, too: of hundreds of quiet symbols they would fill the memory."""
+        if now_s - self._turned_s >= RECENT_S:
+            self._turned_s = now_s
+            self._turn_over()
+        super().judge(now_ns, now_s)
+
+    def _turn_over(self) -> None:
+        self._recent, self._older = {}, self._recent
+
+    def remembers(self, trade_id: str) -> bool:
+        """Say whether a trade was published, as far as that is known."""
+        return trade_id in self._recent or trade_id in self._older
+
     def _seen(self, ids: list[str]) -> bool:
-        return any(trade_id in self._recent or trade_id in self._older for trade_id in ids)
+        return any(map(self.remembers, ids))
 
     def join(self, copy: TradeCopy, ids: list[str], payload: bytes, received_ns: int) -> None:
         """Take a message of a line that is not in step, or of a topic that is not live."""

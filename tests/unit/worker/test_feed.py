@@ -388,6 +388,31 @@ def test_full_book_gap_cannot_be_made_good() -> None:
     assert kinds(rig) == [STATUS, DELTA]
 
 
+def test_full_book_that_was_refused_comes_with_its_first_delta() -> None:
+    """Data may come before the acknowledgement (dossier 3.5)."""
+    rig = Rig()
+    rig.carry(FULL)
+    rig.lane.opened(rig.now_ns)
+    rig.lane.asked([FULL])
+    rig.lane.refused(FULL, "no", rig.now_ns)
+    rig.take()
+    rig.lane.asked([FULL])
+    assert rig.come(delta(FULL, 7))
+    assert states(rig) == [("subscribing", "accepted at last"), ("live", "")]
+
+
+@pytest.mark.parametrize("update_id", [-1, -2, 0])
+def test_no_id_continues_a_book_without_a_base(update_id: int) -> None:
+    """Whatever the venue counts from."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 999))
+    rig.take()
+    rig.come(delta(BOOK, update_id))
+    assert rig.take() == []
+    assert rig.feed.counters["held_back"] == 2
+
+
 # What is no data, or not ours.
 
 
@@ -760,10 +785,22 @@ def test_connection_that_owes_its_canary_is_mute_after_its_time() -> None:
     assert rig.lane.is_mute(rig.now_ns)
 
 
-def test_a_level_1_book_that_is_wanted_promises_nothing() -> None:
-    """It may be of a contract that does not trade yet; its own silence is judged, not its connection's."""
+def test_level_1_book_that_is_wanted_promises_as_much_once_it_has_come() -> None:
+    """Where every canary is wanted in its own right, there is none; before its first record it may not trade yet."""
     rig = Rig()
-    rig.start(LEVEL_1)
+    rig.carry(LEVEL_1, BOOK)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(LEVEL_1, BOOK)
+    rig.come(snapshot(BOOK, 100))
+    rig.wait(60)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.come(snapshot(LEVEL_1, 100))
+    rig.wait(MUTE_NS / S)
+    assert not rig.lane.is_mute(rig.now_ns)
+    rig.wait(0.1)
+    assert rig.lane.is_mute(rig.now_ns)
+    rig.lane.closed("mute", rig.now_ns)
+    rig.lane.opened(rig.now_ns)
     rig.wait(60)
     assert not rig.lane.is_mute(rig.now_ns)
 

@@ -37,7 +37,7 @@ from feedhandler.worker.route import (
     SNAPSHOT_TIMEOUT_S,
     Hole,
 )
-from feedhandler.worker.state import CLOCK_SET_NS, INSPECTION_ROUNDS
+from feedhandler.worker.state import CLOCK_SET_NS, INSPECTION_ROUNDS, REPEATS_A_TICK
 
 BOOK, LEVEL_1, FULL = "orderbook.50.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.full.BTCUSDT"
 RPI = "orderbook.rpi.BTCUSDT"
@@ -546,6 +546,35 @@ def test_setting_the_clock_makes_nobody_silent_and_nobody_loud(step_s: int) -> N
     rig.come(delta(BOOK, last + 5))
     (said,) = told(rig, BOOK)
     assert said.blind_from_ns <= rig.now_ns - 2 * S  # type: ignore[operator]
+
+
+def test_hole_of_a_crossed_book_does_not_begin_in_the_future() -> None:
+    """When the clock was set back after the book was last looked into."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.tick(1)
+    inspected(rig)
+    rig.now_ns -= 3600 * S
+    rig.tick(0.25)
+    rig.come(book(BOOK, "delta", 101, [("100.5", "1")]))
+    rig.take()
+    (said,) = inspected(rig)
+    assert said[2] is not None
+    assert said[2] <= rig.now_ns
+
+
+def test_many_quiet_subjects_repeat_their_statuses_a_part_at_a_time() -> None:
+    """Data wait meanwhile; every one has its turn."""
+    rig = Rig()
+    names = [f"publicTrade.COIN{number}USDT" for number in range(2 * REPEATS_A_TICK + 10)]
+    rig.start(*names)
+    rig.tick(0.25)
+    rig.wait(1)
+    counts = []
+    for _ in range(4):
+        rig.tick(0.25)
+        counts.append(len(rig.take()))
+    assert counts == [REPEATS_A_TICK, REPEATS_A_TICK, 10, 0]
 
 
 def test_drift_of_the_clock_is_not_a_set_clock() -> None:

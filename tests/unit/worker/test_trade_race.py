@@ -1,11 +1,12 @@
 """Trades over several lines: each once, in the venue's order, and no hole that is not told."""
 
+import pytest
 from support.lane import message, status
 from support.pair import TRADES, Pair, ids, trades
 
 from feedhandler import wire
 from feedhandler.worker.race import HELD_LIMIT, HOLD_NS
-from feedhandler.worker.trade_race import RECENT_IDS
+from feedhandler.worker.trade_race import RECENT_IDS, RECENT_S, TradeRace
 
 
 def start(*, lines: int = 2) -> Pair:
@@ -73,6 +74,40 @@ def test_trades_without_ids_are_known_by_their_text() -> None:
         pair.come(1, payload)
     assert pair.data() == strange
     assert pair.feed.counters["unparsed"] == 8
+
+
+def test_ids_of_a_quiet_symbol_are_not_kept_for_days() -> None:
+    """Hundreds of quiet symbols would fill the memory; a line so late was given up as mute long before."""
+    pair = start()
+    pair.come(0, trades("a"))
+    pair.tick(RECENT_S - 5)
+    pair.come(1, trades("a"))
+    assert pair.data() == [trades("a")]
+    pair.tick(2 * RECENT_S + 5)
+    race = pair.race(TRADES)
+    assert isinstance(race, TradeRace)
+    assert not race.remembers("a")
+
+
+@pytest.mark.parametrize("step_s", [0, 5, -5])
+def test_a_set_clock_proves_nothing(step_s: int) -> None:
+    """10 ms together are too little to know that nothing is missing, whatever the clock says of them."""
+    pair = Pair(TRADES)
+    pair.join(0, trades("a", time_ms=1))
+    pair.wait(30)
+    pair.come(0, trades("b", time_ms=2))
+    pair.open(1)
+    pair.acknowledge(1)
+    pair.wait(0.01)
+    pair.feed.tick(pair.now_ns, pair.now_s)
+    pair.now_ns += step_s * 1_000_000_000
+    pair.feed.tick(pair.now_ns, pair.now_s)
+    pair.come(0, trades("c", time_ms=3))
+    pair.take()
+    pair.close(0)
+    pair.wait(0.2)
+    pair.come(1, trades("e", time_ms=5))
+    assert pair.feed.counters["unproven"] == 1
 
 
 # Lines that join.
