@@ -202,6 +202,7 @@ def test_a_book_of_a_type_that_the_venue_never_had_is_no_snapshot(act: Act) -> N
 
 def test_a_topic_that_falls_silent_alone_is_asked_for_again(act: Act) -> None:
     """Inject silence of one lively topic → after 10 s `stale`, subscribed anew alone → a snapshot and `live`."""
+    act.await_rhythm()
     act.inject("mute", topic=act.topic, heals="resubscribe")
     act.await_told(act.book, wire.STALE, within_s=12, reason="while its connection is alive")
     act.await_told(act.book, wire.STALE, wire.LIVE, within_s=14)

@@ -167,6 +167,10 @@ class Stage:
         return beat
 
 
+RHYTHM_S = 8.0
+"""How long a lively topic takes to have shown its rhythm, with some to spare."""
+
+
 class Act:
     """One fault, and what came of it."""
 
@@ -237,6 +241,15 @@ class Act:
         """Wait until the strategy was told so of every subject."""
         for subject in self.stage.subjects:
             self.await_told(subject, *states, within_s=within_s, reason=reason)
+
+    def await_rhythm(self) -> None:
+        """Wait until the book has been lively for long enough that its own rhythm is known, and its silence suspicious."""
+
+        def lively_s() -> float:
+            records = [one.record for one in self.stage.strategy.of(self.book) if one.record.kind == wire.DELTA]
+            return (records[-1].received_ns - records[0].received_ns) / 1e9 if records else 0.0
+
+        wait_until(lambda: lively_s() > RHYTHM_S, f"{RHYTHM_S:g} s of {self.book}", PATIENCE_S)
 
     def await_flow(self, count: int = 10) -> None:
         """Wait for more of every book than was on its way."""
