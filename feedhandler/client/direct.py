@@ -5,6 +5,7 @@ The connections, the sessions and the checks are a worker's own; what a record m
 """
 
 import asyncio
+import ipaddress
 import logging
 import time
 from collections import deque
@@ -17,7 +18,7 @@ import msgspec
 
 from feedhandler import credentials, wire
 from feedhandler.bybit import topics as grammar
-from feedhandler.bybit.products import HOSTS, PRODUCTS
+from feedhandler.bybit.products import HOSTS, PRODUCTS, SITES
 from feedhandler.bybit.topics import TopicError
 from feedhandler.client.counters import Counters
 from feedhandler.client.record import Record
@@ -25,6 +26,7 @@ from feedhandler.client.track import Track
 from feedhandler.client.views import BookView, book_view
 from feedhandler.config.model import Connection as Settings
 from feedhandler.config.model import SecretSource
+from feedhandler.config.private import is_open_to_listeners
 from feedhandler.credentials import Credentials, Secret
 from feedhandler.errors import ArgumentError, ClosedError, ConnectError
 from feedhandler.worker.carrier import TICK_S, Carrier
@@ -39,7 +41,10 @@ QUIET_STATUS_S: Final = 10.0
 _PAUSE_AFTER: Final = 256
 """Records handed out without a wait before other tasks of the event loop have their turn."""
 _NO_TAIL: Final = wire.TAIL.pack(0, 0, 0)
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_NETWORKS: Final = {urlsplit(start).hostname: network for network, start in HOSTS.items()} | {
+    urlsplit(start).hostname: "mainnet" for start in SITES.values()
+}
+"""By host."""
 
 Given = str | Callable[[], str] | SecretSource
 """A key or secret: its text, a function that returns it, or a place where it is read; the latter two at each connect."""
@@ -85,15 +90,17 @@ def connect(
         settings = msgspec.convert(given, Settings)
     except msgspec.ValidationError as error:
         raise ArgumentError(f"connect: {error}") from None
-    network = next((name for name, start in HOSTS.items() if url.startswith(f"{start}/")), "")
     found = _product(url, product)
+    is_here = _is_here(host)
+    if api_key is not None and is_open_to_listeners(url):
+        raise ArgumentError(f'"{url}" is not encrypted, and the API key would pass through it: use wss://')
     return Client(
         url,
         found,
         settings,
-        network="sim" if host in _LOOPBACK else network,
+        network="sim" if is_here else _NETWORKS.get(host, ""),
         max_records=max_records,
-        account=_account(found, api_key, api_secret, simulated=host in _LOOPBACK),
+        account=_account(found, api_key, api_secret, simulated=is_here),
     )
 
 
@@ -118,6 +125,10 @@ class Client:
         self.url = url
         self.product = product
         """The venue's product; subjects begin with it: ``linear.orderbook.50.BTCUSDT``."""
+        self.network = network
+        """``mainnet``, ``testnet``, ``demo`` or ``sim``, by the URL's host; ``""`` where that is not known."""
+        self.simulated = network == "sim"
+        """Records are flagged as simulated."""
         self.counters = Counters()
         """What was lost or mended since the start."""
         self._settings = settings
@@ -129,7 +140,7 @@ class Client:
             endpoint=product,
             product=product,
             network=network,
-            simulated=network == "sim",
+            simulated=self.simulated,
             quiet_status_s=QUIET_STATUS_S,
             publish=self._publish,
         )
@@ -342,9 +353,19 @@ def _host(url: str) -> str:
         _ = parts.port  # raises where it is no number of a port
     except ValueError as error:
         raise ArgumentError(f'"{url}" is no URL: {error}') from None
+    if parts.username is not None:
+        raise ArgumentError("a URL with a user's name or a password in it is not understood: the venue has none")
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise ArgumentError(f'"{url}" is no URL of a WebSocket, as {HOSTS["mainnet"]}{PRODUCTS["linear"].path} is')
     return parts.hostname
+
+
+def _is_here(host: str) -> bool:
+    """Say whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _product(url: str, given: str | None) -> str:
@@ -369,7 +390,7 @@ def _account(product: str, api_key: Given | None, api_secret: Given | None, *, s
             value if isinstance(value, str) else isinstance(value, SecretSource) or callable(value)
         ):
             what = "empty" if isinstance(value, str) else f"a {type(value).__name__}"
-            raise ArgumentError(f"{name} is text, a function that returns it, or a SecretSource; this one is {what}")
+            raise ArgumentError(f"{name} is text, or a function that returns it; this one is {what}")
     if (api_key is None) != (api_secret is None):
         named, other = given if api_secret is None else reversed(given)
         raise ArgumentError(f"{named} is given without {other}: the venue wants both")

@@ -25,6 +25,8 @@ TOPICS = ("order", "execution", "position", "wallet")
 MARKETS = ({"category": "linear", "settleCoin": "USDT"}, {"category": "spot"})
 """What the account trades; REST is asked for each by itself."""
 OPEN = ("New", "PartiallyFilled", "Untriggered")
+LONGEST_MS = 7 * 24 * 3600 * 1000
+"""The venue takes no longer time in one request for executions."""
 MARGIN_MS = 5000
 """Added to both ends of a hole: the venue's clock is not ours."""
 
@@ -91,10 +93,12 @@ class Account:
         begin_ms, end_ms = from_ns // 1_000_000 - MARGIN_MS, to_ns // 1_000_000 + MARGIN_MS
         for market in MARKETS:
             category = market["category"]
-            for row, time_ms in rest.rows(
-                "/v5/execution/list", category=category, startTime=begin_ms, endTime=end_ms, limit=100
-            ):
-                self.take("execution", row, time_ms)
+            for from_ms in range(begin_ms, end_ms, LONGEST_MS):
+                to_ms = min(from_ms + LONGEST_MS, end_ms)
+                for row, time_ms in rest.rows(
+                    "/v5/execution/list", category=category, startTime=from_ms, endTime=to_ms, limit=100
+                ):
+                    self.take("execution", row, time_ms)
             # Those that were open when the hole began, and are no more, are asked for one by one.
             gone = {key[1] for key, row in self.rows.items() if key[0] == "order" and self._is_open(row, category)}
             for row, time_ms in rest.rows("/v5/order/realtime", **market, openOnly=0, limit=50):

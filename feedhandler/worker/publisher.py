@@ -74,7 +74,11 @@ class Publisher:
             raise BindError(f"cannot bind {address}: {zmq.strerror(error.errno or 0)}") from None
         if path is not None:
             # Connecting needs write permission on the socket; the directory's mode decides who gets that far.
-            group_may_enter = path.parent.stat().st_mode & stat.S_IXGRP
+            directory = path.parent.stat()
+            group_may_enter = directory.st_mode & stat.S_IXGRP
+            if group_may_enter and path.stat().st_gid != directory.st_gid:
+                # `runtime.group` need not be our own first group, which a new socket has.
+                os.chown(path, -1, directory.st_gid)
             path.chmod(0o770 if group_may_enter else 0o700)
 
     def _take(self, path: Path) -> None:

@@ -52,6 +52,8 @@ def test_product_of_an_odd_url_can_be_given() -> None:
         (PRIVATE_URL, {"api_key": SECRET, "api_secret": ""}, "api_secret is text, .* this one is empty"),
         (PRIVATE_URL, {"api_key": SECRET.encode(), "api_secret": SECRET}, "api_key is text, .* this one is a bytes"),
         (URL, {"api_key": SECRET, "api_secret": SECRET}, "api_key is for the private stream; linear is public"),
+        ("ws://stream.bybit.com/v5/private", {"api_key": SECRET, "api_secret": SECRET}, "not encrypted"),
+        (f"ws://KEY:{SECRET}@127.0.0.1:1/v5/private", {}, "a password"),
     ],
 )
 def test_senseless_argument_is_refused_at_once(url: str, arguments: dict[str, Any], word: str) -> None:
@@ -87,6 +89,25 @@ def test_topic_of_another_kind_is_refused_before_anything_is_dialled(url: str, w
         await client.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("url", "network", "simulated"),
+    [
+        ("wss://stream.bybit.com/v5/public/linear", "mainnet", False),
+        ("wss://STREAM.bybit.com/v5/public/linear", "mainnet", False),
+        ("wss://stream.bybit.eu/v5/public/spot", "mainnet", False),
+        ("wss://stream.bytick.com/v5/public/spot", "mainnet", False),
+        ("wss://stream-testnet.bybit.com/v5/public/linear", "testnet", False),
+        ("wss://example.org/v5/public/linear", "", False),
+        ("ws://127.0.0.2:9001/v5/public/linear", "sim", True),
+        ("ws://localhost:9001/v5/public/linear", "sim", True),
+    ],
+)
+def test_network_is_told_by_the_host(url: str, network: str, simulated: bool) -> None:
+    """What comes from this machine is no venue's; a host that we do not know is none in particular."""
+    client = feedhandler.connect(url)
+    assert (client.network, client.simulated) == (network, simulated)
 
 
 def test_nothing_is_dialled_before_it_is_used() -> None:

@@ -44,7 +44,9 @@ SOUND = {
     "a server of one's own": MAINNET + WHOLE + 'url = "ws://[::1]:9001/v5/private"',
     "a server of one's own by name": MAINNET + WHOLE + 'url = "ws://localhost:9001/v5/private"',
     "a server elsewhere, encrypted": MAINNET + WHOLE + 'url = "wss://example.org/v5/private"',
-    "a simulator elsewhere": SIM + WHOLE + 'url = "ws://example.org/v5/private"',
+    "a simulator elsewhere, with its test key": SIM
+    + PRIVATE
+    + 'topics = ["order"]\nurl = "ws://example.org/v5/private"',
     "spreads": MAINNET
     + '[endpoints.s]\nproduct = "spread"\nsymbols = ["SOLUSDT_SOL/USDT"]\nstreams = ["orderbook.25"]',
 }
@@ -150,6 +152,15 @@ CASES = {
     "a key on the open network": (
         MAINNET + WHOLE + 'url = "ws://stream.bybit.com/v5/private"',
         "endpoints.private.url: is not encrypted, and the API key would pass through it; use wss://",
+    ),
+    "a key on the open network, simulated or not": (
+        SIM + WHOLE + 'url = "ws://example.org/v5/private"',
+        "endpoints.private.url: is not encrypted, and the API key would pass through it; use wss://",
+    ),
+    "no place at all": (
+        SIM + PRIVATE + 'topics = ["order"]\napi_key = {}\napi_secret = {}',
+        'endpoints.private.api_key: does not say where it is read; write { env = "BYBIT_API_KEY" }, { file = "PATH" } or { credential = "NAME" }',
+        'endpoints.private.api_secret: does not say where it is read; write { env = "BYBIT_API_SECRET" }, { file = "PATH" } or { credential = "NAME" }',
     ),
     # Topics.
     "no topic": (SIM + PRIVATE, "endpoints.private: asks for no topic; give it topics"),

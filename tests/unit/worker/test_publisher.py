@@ -335,6 +335,20 @@ def test_socket_is_open_to_those_who_may_enter_its_directory(
         os.umask(before)
 
 
+def test_socket_belongs_to_the_group_of_its_directory(tmp_path: Path) -> None:
+    """`runtime.group` need not be the owner's first group, which a new file has."""
+    others = [gid for gid in os.getgroups() if gid != os.getegid()]
+    gid = others[0] if others else os.getegid() + 1
+    try:
+        os.chown(tmp_path, -1, gid)
+    except PermissionError:
+        pytest.skip("this user is in no second group")
+    tmp_path.chmod(0o750)
+    with bound(address_in(tmp_path)):
+        found = (tmp_path / "linear.pub").stat()
+        assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (gid, 0o770)
+
+
 def test_zeromqs_threads_run_on_the_cores_they_are_given(tmp_path: Path) -> None:
     """The affinity is that of the kernel's books, for every thread that ZeroMQ started."""
     core = min(os.sched_getaffinity(0))
