@@ -4,11 +4,13 @@ Each command is a module of this folder with a click command named ``command``; 
 ``--help`` and shell completion stay quick.
 """
 
+import errno
 import importlib
 import sys
 from typing import Final
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from feedhandler import __version__
 
@@ -60,8 +62,14 @@ def main() -> None:
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         status = 130
-    except BrokenPipeError:
-        # The reader of our output went away (``tail … | head``): nobody is left to tell.
-        sys.stderr.close()
-        status = 0
+    except SystemExit as ended:
+        # click ends so where the reader of our output went away (``tail … | head``): nobody is left to tell.
+        status = 0 if type(sys.stdout) is PacifyFlushWrapper else ended.code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"feedhandler: {error.strerror}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)  # noqa: T201 - click itself may be what cannot write
+        # What is left in the buffer cannot be written either; the interpreter would say so again.
+        sys.stdout = None
+        status = 1
     sys.exit(status if isinstance(status, int) else 0)
