@@ -3,6 +3,10 @@
 The rule for every client (section "late joiner" of the wire format): hold deltas until a snapshot or image; take an
 image only when not in step; apply what follows its sequence. A worker sends the image number n after record n and
 before record n + 1, but nothing here relies on that: records may be lost, repeated and late.
+
+Events that a worker keeps are repeated for each newcomer from the oldest on, behind a repeated status, and everybody
+hears them. Whoever joins amid another one's repeats therefore waits for a repeated status, as its own are still to come;
+from there on each number that came before it is new once, whoever it is repeated for.
 """
 
 from collections import deque
@@ -31,8 +35,8 @@ from feedhandler.wire import (
 HELD_LIMIT: Final = 4096
 """Deltas held for a snapshot or image; beyond them the oldest are of no use to anybody."""
 
-_NEVER: Final = 2**64
-"""Above every sequence."""
+HOLES_LIMIT: Final = 64
+"""Holes of one epoch that kept events may still fill; what was lost in older ones stays lost, as it was told."""
 
 
 class View(Protocol):
@@ -68,14 +72,16 @@ class Track:
     """
 
     __slots__ = (
+        "_before",
         "_counters",
         "_fallen",
+        "_had",
         "_held",
+        "_holes",
         "_latest",
         "_left_ns",
         "_outbox",
-        "_replay_to",
-        "_replayed",
+        "_repeats_begin",
         "_simulated",
         "_status",
         "_undelivered",
@@ -141,9 +147,14 @@ class Track:
         """From this number on nothing is missing of what is held: an image just below it can be continued."""
         self._left_ns = 0
         """Until when an earlier epoch was followed; 0 = there was none."""
-        self._replayed = 0
-        self._replay_to = _NEVER
-        """Repeated events between these numbers are new to us."""
+        self._repeats_begin = False
+        """A repeated status was heard in this epoch: what is repeated before it is the rest of another newcomer's."""
+        self._before = 0
+        """Events up to this number came before us: new to us when they are repeated."""
+        self._holes: deque[range] = deque(maxlen=HOLES_LIMIT)
+        """So are those that were lost on our way."""
+        self._had: set[int] = set()
+        """Those of both that were repeated to us."""
 
     @property
     def is_live(self) -> bool:
@@ -239,16 +250,19 @@ class Track:
             self._deliver(delta)
 
     def _on_repeated(self, record: Record) -> None:
-        """Events kept for a newcomer; another newcomer's are known here already."""
-        if self.keeps_state or not self._replayed < record.sequence <= self._replay_to:
+        """Events kept for a newcomer: each that we have not had is delivered, once."""
+        number = record.sequence
+        is_new = number not in self._had and (number <= self._before or any(number in hole for hole in self._holes))
+        if self.keeps_state or not self._repeats_begin or not is_new:
             self._counters.duplicates += 1
             return
-        self._replayed = record.sequence
+        self._had.add(number)
         self._outbox.append(record)
 
     def _on_status(self, record: Record, now_ns: int) -> None:
         status = decode_status(record.payload)
         repeated = bool(record.flags & REPEATED)
+        self._repeats_begin |= repeated
         if self.joined and (record.sequence < self.sequence or (record.sequence == self.sequence and not repeated)):
             self._counters.duplicates += 1
             return
@@ -286,16 +300,21 @@ class Track:
         self._status = None
         self._latest = None
         self._undelivered = False
-        self._replayed = 0
-        self._replay_to = _NEVER
+        self._repeats_begin = False
+        self._want_repeats(0)
         self._fall_out()
 
     def _join(self, sequence: int) -> None:
         """Begin after record ``sequence``: what came before was not ours to lose."""
         self.joined = True
         self.sequence = sequence
-        self._replay_to = sequence
+        self._want_repeats(sequence)
         self._whole_from = sequence + 1
+
+    def _want_repeats(self, up_to: int) -> None:
+        self._before = up_to
+        self._holes.clear()
+        self._had.clear()
 
     def _miss(self, up_to: int, record: Record, now_ns: int) -> None:
         """``record`` proves that the numbers up to ``up_to`` were published; say what is missing."""
@@ -306,7 +325,9 @@ class Track:
         self._counters.lost += lost
         # What is held leads nowhere now, and events kept by the worker may fill the hole.
         self._fall_out()
-        self._replayed, self._replay_to = self.sequence, up_to
+        if len(self._holes) == HOLES_LIMIT:
+            self._had.difference_update(self._holes[0])
+        self._holes.append(range(self.sequence + 1, up_to + 1))
         self.sequence = up_to
         self._whole_from = up_to + 1
         # A snapshot that shows a hole also fills it.
@@ -398,7 +419,7 @@ class Track:
         self._latest = None
         self._undelivered = False
         self._fall_out()
-        self._replay_to = 0
+        self._want_repeats(0)
         self.next_sequence = 0
         self._tell(
             RESYNCING,

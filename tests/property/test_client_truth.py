@@ -447,3 +447,113 @@ def test_subscriber_recovers_by_its_own_requests(block: int) -> None:
                 assert_right_or_not_live(book, track, worker, seed)
         assert book.is_live, f"{seed=}"
         assert book.bids() == worker.truth[worker.epoch, worker.sequence]
+
+
+class Keeper:
+    """A worker that keeps its last events for newcomers, as `worker.newcomers` does it.
+
+    Newcomers who wait are answered together, by a repeated status and then, a few at a time and with anything in
+    between, every event as it was kept at that moment; the next are answered when all of those are out.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.sequence = 1
+        self.state = wire.LIVE
+        self.kept: deque[int] = deque(maxlen=chance.choice((1, 3, 10, 30)))
+        self.events: list[int] = []
+        self.repeating: deque[int] = deque()
+        self.waiting: list[Newcomer] = []
+        self.newcomers: list[Newcomer] = []
+
+    def _publish(self, one: Record) -> None:
+        for newcomer in self.newcomers:
+            take(newcomer.track, one)
+
+    def event(self) -> None:
+        self.sequence += 1
+        self.kept.append(self.sequence)
+        self.events.append(self.sequence)
+        self._publish(record(TRADES, self.sequence, wire.UPDATE))
+
+    def change(self) -> None:
+        self.sequence += 1
+        self.state = wire.LIVE if self.state == wire.DOWN else wire.DOWN
+        self._publish(status(TRADES, self.sequence, self.state))
+
+    def restate(self) -> None:
+        self._publish(status(TRADES, self.sequence, self.state, repeated=True))
+
+    def join(self) -> None:
+        newcomer = Newcomer(self.sequence)
+        self.newcomers.append(newcomer)
+        self.waiting.append(newcomer)
+
+    def answer(self) -> None:
+        if self.repeating or not self.waiting:
+            return
+        self.restate()
+        self.repeating.extend(self.kept)
+        for newcomer in self.waiting:
+            newcomer.due = [number for number in self.kept if number <= newcomer.since]
+        self.waiting.clear()
+
+    def repeat(self) -> None:
+        for _ in range(min(self.chance.randrange(1, 8), len(self.repeating))):
+            self._publish(record(TRADES, self.repeating.popleft(), wire.UPDATE, flags=wire.REPEATED))
+
+
+class Newcomer:
+    """Hears everything from a moment on."""
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        """The last number before."""
+        self.due: list[int] = []
+        """Kept events of before, as of the answer."""
+        self.outbox: deque[Record] = deque()
+        self.counters = Counters()
+        self.track = Track(TRADES, self.outbox, self.counters)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_each_newcomer_gets_what_is_kept_once_whoever_else_comes(block: int) -> None:
+    """Joined at any moment of other newcomers' answers: what is kept in order, what comes in order, nothing twice."""
+    amid = 0
+    for seed in range(block * CASES // 2, (block + 1) * CASES // 2):
+        chance = random.Random(seed)
+        worker = Keeper(chance)
+        unmarked = False
+        for _ in range(150):
+            dice = chance.random()
+            if dice < 0.25:
+                worker.event()
+            elif dice < 0.28:
+                worker.change()
+            elif dice < 0.31:
+                # That of a quiet subject. Amid repeats it cannot be told from an answer: the rest may come first then.
+                if not worker.repeating or seed % 4 == 0:
+                    unmarked |= bool(worker.repeating)
+                    worker.restate()
+            elif dice < 0.36:
+                amid += bool(worker.repeating)
+                worker.join()
+            elif dice < 0.5:
+                worker.answer()
+            else:
+                worker.repeat()
+        while worker.waiting or worker.repeating:
+            worker.answer()
+            worker.repeat()
+        for newcomer in worker.newcomers:
+            events = [one for one in newcomer.outbox if one.kind == wire.UPDATE]
+            live = [one.sequence for one in events if not one.is_repeated]
+            repeated = [one.sequence for one in events if one.is_repeated]
+            assert live == [number for number in worker.events if number > newcomer.since], f"live: {seed=}"
+            assert len(repeated) == len(set(repeated)), f"twice: {seed=}"
+            assert set(newcomer.due) <= set(repeated), f"not had: {seed=}"
+            assert set(repeated) <= {number for number in worker.events if number <= newcomer.since}, f"both: {seed=}"
+            if not unmarked:
+                assert repeated == sorted(repeated), f"out of order: {seed=}"
+            assert newcomer.counters.lost == 0
+    assert amid > CASES // 2, "the cases are not all trivial"

@@ -131,6 +131,24 @@ def test_events_before_the_status_are_delivered() -> None:
     assert followed.take(status(TRADES, 7, repeated=True), event(8)) == [("status", 7, "live"), ("update", 8)]
 
 
+@pytest.mark.parametrize("first", [(), (event(11),), (status(TRADES, 11, wire.DOWN),)])
+def test_who_joins_amid_anothers_repeats_waits_for_its_own(first: tuple[Record, ...]) -> None:
+    """Their rest is not the beginning: it comes again, in order, behind the worker's answer, however the two meet."""
+    followed = Followed(TRADES)
+    rest = [event(number, flags=wire.REPEATED) for number in (9, 10)]
+    own = [event(number, flags=wire.REPEATED) for number in (8, 9, 10, *(one.sequence for one in first))]
+    followed.take(rest[0], *first, rest[1], status(TRADES, 10 + len(first), repeated=True))
+    assert followed.take(*own) == [("update", 8), ("update", 9), ("update", 10)]
+
+
+def test_repeats_of_another_epoch_begin_anew(trades: Followed) -> None:
+    """What was had in one epoch says nothing of the next."""
+    trades.take(event(10, flags=wire.REPEATED), status(TRADES, 4, epoch=2))
+    assert trades.take(event(3, epoch=2, flags=wire.REPEATED)) == []
+    trades.take(status(TRADES, 4, epoch=2, repeated=True))
+    assert trades.take(event(3, epoch=2, flags=wire.REPEATED)) == [("update", 3)]
+
+
 def test_kept_events_reach_the_newcomer_once(trades: Followed) -> None:
     """Repeated events are new to who has just joined; those repeated for other newcomers are not."""
     repeated = [event(number, flags=wire.REPEATED) for number in (8, 9, 10)]
@@ -204,12 +222,35 @@ def test_lost_events_are_counted_with_the_time_they_fell_in(trades: Followed) ->
 
 def test_events_lost_on_the_way_may_be_filled_by_kept_ones(trades: Followed) -> None:
     """After a loss, repeated events with the missing numbers are delivered, marked as repeated."""
-    trades.take(event(14))
+    trades.take(event(10, flags=wire.REPEATED), event(14))
     assert trades.take(*(event(number, flags=wire.REPEATED) for number in (10, 11, 12, 13, 14))) == [
         ("update", 11),
         ("update", 12),
         ("update", 13),
     ]
+
+
+def test_loss_amid_the_repeats_costs_none_of_them(trades: Followed) -> None:
+    """Live events may be lost while those kept for the newcomer still come."""
+    trades.take(event(7, flags=wire.REPEATED))
+    assert trades.take(event(13)) == [("said here", 12, "live", 2), ("update", 13)]
+    assert trades.take(*(event(number, flags=wire.REPEATED) for number in (8, 9, 10))) == [
+        ("update", 8),
+        ("update", 9),
+        ("update", 10),
+    ]
+
+
+def test_holes_that_may_still_be_filled_are_bounded(trades: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the oldest nothing is remembered: neither what was lost in it nor what came of that."""
+    monkeypatch.setattr(track_module, "HOLES_LIMIT", 2)
+    trades.track._holes = deque(maxlen=2)
+    trades.take(event(12), event(11, flags=wire.REPEATED), event(14), event(16))
+    assert trades.take(*(event(number, flags=wire.REPEATED) for number in (11, 13, 15))) == [
+        ("update", 13),
+        ("update", 15),
+    ]
+    assert trades.track._had == {13, 15}
 
 
 def test_lost_delta_takes_the_book_out_of_step_until_an_image(book: Followed) -> None:
