@@ -29,6 +29,8 @@ TOO_MANY_PAUSE_S: Final = 11.0
 UNANSWERED_S: Final = 5.0
 """How long an acknowledgement is waited for, and a snapshot after it (dossier 5.4)."""
 LATE_ACK_S: Final = 2.0
+AUTH_TIMEOUT_S: Final = 10.0
+"""How long the answer to a sign-in is waited for."""
 REFUSED_AGAIN_S: Final = 60.0
 """When a refused topic is asked for again."""
 KILLED_S: Final = 0.2
@@ -225,6 +227,7 @@ _SINGLE: Final[dict[str, Callable[[Timing], Expectation]]] = {
     "late-ack": _lost(more_s=1.5 * LATE_ACK_S),
     "abort-before-ack": _lost(retries=2),
     "abort-after-ack": _lost(retries=2),
+    "no-auth-answer": _lost(retries=2, more_s=AUTH_TIMEOUT_S, reason="no answer to auth"),
     "abort-mid-frame": _lost(),
     "worker-killed": _killed,
     "worker-hung": _hung,

@@ -13,6 +13,8 @@ import msgspec
 CONNECTION: Final = "connection"
 LEVEL_1: Final = "level 1"
 """A connection that carries a level-1 book, subscribed or as a canary: the venue owes it a message every 3 s."""
+ACCOUNT: Final = "account"
+"""A connection that has to sign in."""
 BOOK: Final = "book"
 SYMBOL: Final = "symbol"
 WORKER: Final = "worker"
@@ -154,6 +156,12 @@ _ALL: Final = (
     ),
     _request("abort-before-ack", "a reset, and an end instead of an acknowledgement", "abort_before_ack", {}),
     _request("abort-after-ack", "a reset, and an end after an acknowledgement", "abort_after_ack", {}),
+    Fault(
+        "no-auth-answer",
+        "a reset, and an account's sign-in is never answered",
+        ACCOUNT,
+        (Strike("noauth", ("product",), {"count": "1"}), _RESET),
+    ),
     Fault("abort-mid-frame", "the connection ends inside a frame", CONNECTION, (Strike("abort_mid_frame"),)),
     Fault("worker-killed", "a worker is killed (SIGKILL)", WORKER, hits=PROCESS),
     Fault("worker-hung", "a worker hangs (SIGSTOP)", WORKER, hits=PROCESS),

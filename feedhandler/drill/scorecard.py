@@ -80,7 +80,7 @@ def summary(results: Sequence[Result], took_s: float) -> str:
     skipped = len(results) - len(drilled)
     left_out = f", {skipped} skipped" if skipped else ""
     kept = f"{len(drilled) - broken} of {len(drilled)} kept every promise" if broken else "every promise was kept"
-    return f"{len(drilled)} faults in {took_s:.0f} s: {kept}{left_out}"
+    return f"{len(drilled)} fault{'s' if len(drilled) != 1 else ''} in {took_s:.0f} s: {kept}{left_out}"
 
 
 def for_programs(results: Sequence[Result], **facts: Any) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def choose(
     candidates = {
         faults.CONNECTION: _connections,
         faults.LEVEL_1: _with_level_1,
+        faults.ACCOUNT: _with_account,
         faults.BOOK: _with_book,
         faults.SYMBOL: _symbols,
         faults.WORKER: _workers,
@@ -91,6 +92,7 @@ def choose(
 _WHY: Final = {
     faults.CONNECTION: "no connection of the configuration can be told from the others",
     faults.LEVEL_1: "no connection has a level-1 book, which alone is promised to speak every 3 s",
+    faults.ACCOUNT: "the configuration has no private endpoint",
     faults.BOOK: "the configuration has no order book with deltas",
     faults.SYMBOL: "no symbol is carried by one worker alone, beside others",
     faults.WORKER: "the configuration has no worker",
@@ -118,6 +120,10 @@ def _with_level_1(plans: Sequence[WorkerPlan], links: Sequence[Link], avoided: C
         for target in _connections(plans, links, avoided)
         if any(topic.startswith(LEVEL_1) for topic in target.links[0].topics)
     ]
+
+
+def _with_account(plans: Sequence[WorkerPlan], links: Sequence[Link], avoided: Collection[str]) -> list[Target]:
+    return [target for target in _connections(plans, links, avoided) if target.product == "private"]
 
 
 def _with_book(plans: Sequence[WorkerPlan], links: Sequence[Link], avoided: Collection[str]) -> list[Target]:

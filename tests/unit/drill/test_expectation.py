@@ -39,6 +39,7 @@ SINGLE = {
     "late-ack": ("down",),
     "abort-before-ack": ("down",),
     "abort-after-ack": ("down",),
+    "no-auth-answer": ("down",),
     "abort-mid-frame": ("down",),
     "worker-killed": (),
     "worker-hung": (),

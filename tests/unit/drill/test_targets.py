@@ -101,6 +101,14 @@ def test_only_a_level_1_is_promised_to_speak() -> None:
     assert why(faults.LEVEL_1, [SPOT], [SPOTS]).startswith("no connection has a level-1 book")
 
 
+def test_only_a_private_connection_signs_in() -> None:
+    """Of a configuration without one that fault is skipped."""
+    account = worker("private", "order", "wallet", product="private", canary="")
+    signed_in = link(7, "order", "wallet", product="private")
+    assert choose(faults.ACCOUNT, [LINEAR, account], [LINE_0, signed_in]).worker == "private"
+    assert why(faults.ACCOUNT, [LINEAR], [LINE_0]) == "the configuration has no private endpoint"
+
+
 def test_the_book_that_is_pushed_most_often_is_taken() -> None:
     """And the connection that carries it."""
     target = choose(faults.BOOK, [SPOT, LINEAR], [SPOTS, LINE_0, LINE_1], 1)
