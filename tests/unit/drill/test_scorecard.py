@@ -70,7 +70,7 @@ def test_times_have_as_many_digits_as_matter(value_s: float | None, shown: str) 
 @pytest.mark.parametrize(
     ("results", "said"),
     [
-        ([KEPT], "1 faults in 4 s: every promise was kept"),
+        ([KEPT], "1 fault in 4 s: every promise was kept"),
         ([KEPT, BROKEN, SKIPPED], "2 faults in 4 s: 1 of 2 kept every promise, 1 skipped"),
     ],
 )
