@@ -1,7 +1,8 @@
 """How long a strategy is without data: after a reset of the connection, and after a lost delta.
 
 One worker, 30 books of depth 50 on the simulated Bybit, one line; a plain subscriber. What the simulator itself takes is
-in the figures: its acknowledgement and its first snapshot come after a delay of their own, shown beside them.
+in the figures: its acknowledgement and its first snapshot come after a delay of their own, shown beside them. A gap is the
+first of its book on its connection; one that follows within 30 s is asked for after 0.1 s, the next after 0.2 s (backoff).
 """
 
 import json

@@ -244,6 +244,8 @@ class Route:
         if state == STALE:
             # Off the hot path: the next record must bring the status ``live`` with it.
             self.stale_update_id, self.update_id = self.update_id, UNBASED
+        if state == DOWN:
+            self.resyncs = 0  # what broke on this connection says nothing of the next
         if state in (DOWN, RESYNCING, REJECTED, ENDED):
             # Nothing that comes now continues what came before.
             self.update_id = UNBASED

@@ -80,6 +80,20 @@ def test_topic_whole_for_a_while_starts_over_without_a_pause() -> None:
     assert rig.route(BOOK).due_s == rig.now_s
 
 
+def test_new_connection_begins_without_a_pause() -> None:
+    """What broke on the one before says nothing of it."""
+    rig = Rig()
+    rig.start(BOOK)
+    rig.come(delta(BOOK, 999))
+    rig.feed.resyncs_due(rig.lane, rig.now_s)
+    rig.lane.closed("connection lost", rig.now_ns)
+    rig.lane.opened(rig.now_ns)
+    rig.subscribe(BOOK)
+    rig.come(snapshot(BOOK, 100))
+    rig.come(delta(BOOK, 999))
+    assert rig.feed.resyncs_due(rig.lane, rig.now_s) == [BOOK]
+
+
 def test_resyncs_go_on_for_as_long_as_it_takes() -> None:
     """A float has room for 1023 doublings only; the pause stays at its cap."""
     rig = Rig()
