@@ -3,10 +3,6 @@
 The rule for every client (section "late joiner" of the wire format): hold deltas until a snapshot or image; take an
 image only when not in step; apply what follows its sequence. A worker sends the image number n after record n and
 before record n + 1, but nothing here relies on that: records may be lost, repeated and late.
-
-Events that a worker keeps are repeated for each newcomer from the oldest on, behind a repeated status, and everybody
-hears them. Whoever joins amid another one's repeats therefore waits for a repeated status, as its own are still to come;
-from there on each number that came before it is new once, whoever it is repeated for.
 """
 
 from collections import deque
@@ -17,6 +13,7 @@ from feedhandler.bybit import topics
 from feedhandler.bybit.products import PRODUCTS, Nature
 from feedhandler.client.counters import Counters
 from feedhandler.client.record import UNKNOWN, Record, decode_status, local_status
+from feedhandler.client.repeats import Repeats
 from feedhandler.wire import (
     DELTA,
     DOWN,
@@ -34,9 +31,6 @@ from feedhandler.wire import (
 
 HELD_LIMIT: Final = 4096
 """Deltas held for a snapshot or image; beyond them the oldest are of no use to anybody."""
-
-HOLES_LIMIT: Final = 64
-"""Holes of one epoch that kept events may still fill; what was lost in older ones stays lost, as it was told."""
 
 
 class View(Protocol):
@@ -72,16 +66,13 @@ class Track:
     """
 
     __slots__ = (
-        "_before",
         "_counters",
         "_fallen",
-        "_had",
         "_held",
-        "_holes",
         "_latest",
         "_left_ns",
         "_outbox",
-        "_repeats_begin",
+        "_repeats",
         "_simulated",
         "_status",
         "_undelivered",
@@ -147,14 +138,7 @@ class Track:
         """From this number on nothing is missing of what is held: an image just below it can be continued."""
         self._left_ns = 0
         """Until when an earlier epoch was followed; 0 = there was none."""
-        self._repeats_begin = False
-        """A repeated status was heard in this epoch: what is repeated before it is the rest of another newcomer's."""
-        self._before = 0
-        """Events up to this number came before us: new to us when they are repeated."""
-        self._holes: deque[range] = deque(maxlen=HOLES_LIMIT)
-        """So are those that were lost on our way."""
-        self._had: set[int] = set()
-        """Those of both that were repeated to us."""
+        self._repeats = Repeats(topic)
 
     @property
     def is_live(self) -> bool:
@@ -173,8 +157,8 @@ class Track:
 
     @property
     def needs_recovery(self) -> bool:
-        """Records were lost on our way, and an image would mend it at once."""
-        return self._fallen and self.wants_image
+        """Records were lost on our way, and the worker's answer mends it: an image, or the events that it has kept."""
+        return (self._repeats.incomplete and self.is_followed) or (self._fallen and self.wants_image)
 
     @property
     def wants_image(self) -> bool:
@@ -251,18 +235,16 @@ class Track:
 
     def _on_repeated(self, record: Record) -> None:
         """Events kept for a newcomer: each that we have not had is delivered, once."""
-        number = record.sequence
-        is_new = number not in self._had and (number <= self._before or any(number in hole for hole in self._holes))
-        if self.keeps_state or not self._repeats_begin or not is_new:
+        if self.keeps_state or not self._repeats.take(record.sequence):
             self._counters.duplicates += 1
             return
-        self._had.add(number)
         self._outbox.append(record)
 
     def _on_status(self, record: Record, now_ns: int) -> None:
         status = decode_status(record.payload)
         repeated = bool(record.flags & REPEATED)
-        self._repeats_begin |= repeated
+        if repeated:
+            self._repeats.answered()
         if self.joined and (record.sequence < self.sequence or (record.sequence == self.sequence and not repeated)):
             self._counters.duplicates += 1
             return
@@ -300,21 +282,15 @@ class Track:
         self._status = None
         self._latest = None
         self._undelivered = False
-        self._repeats_begin = False
-        self._want_repeats(0)
+        self._repeats.enter_epoch()
         self._fall_out()
 
     def _join(self, sequence: int) -> None:
         """Begin after record ``sequence``: what came before was not ours to lose."""
         self.joined = True
         self.sequence = sequence
-        self._want_repeats(sequence)
+        self._repeats.want(sequence)
         self._whole_from = sequence + 1
-
-    def _want_repeats(self, up_to: int) -> None:
-        self._before = up_to
-        self._holes.clear()
-        self._had.clear()
 
     def _miss(self, up_to: int, record: Record, now_ns: int) -> None:
         """``record`` proves that the numbers up to ``up_to`` were published; say what is missing."""
@@ -325,9 +301,7 @@ class Track:
         self._counters.lost += lost
         # What is held leads nowhere now, and events kept by the worker may fill the hole.
         self._fall_out()
-        if len(self._holes) == HOLES_LIMIT:
-            self._had.difference_update(self._holes[0])
-        self._holes.append(range(self.sequence + 1, up_to + 1))
+        self._repeats.lose(range(self.sequence + 1, up_to + 1))
         self.sequence = up_to
         self._whole_from = up_to + 1
         # A snapshot that shows a hole also fills it.
@@ -419,7 +393,7 @@ class Track:
         self._latest = None
         self._undelivered = False
         self._fall_out()
-        self._want_repeats(0)
+        self._repeats.want(0)
         self.next_sequence = 0
         self._tell(
             RESYNCING,

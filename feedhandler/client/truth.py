@@ -382,7 +382,7 @@ class Truth:
             self._ask(track, _Request())  # its snapshot has gone by
 
     def _ask(self, track: Track, request: _Request) -> None:
-        """Ask the worker anew for one subject: its status and its image."""
+        """Ask the worker anew for one subject: its status, and its image or kept events."""
         self._requests[track] = request
         request.due_s = self._now_s + min(ANSWER_S * 2**request.attempts, ANSWER_CAP_S)
         request.attempts += 1
@@ -397,7 +397,7 @@ class Truth:
                 self._links.untell(link, wire.prefix(track.subject))
 
     def _pursue(self, track: Track, request: _Request, busy: Container[str]) -> None:
-        if track.outside is None and track.is_answered and not track.wants_image:
+        if track.outside is None and track.is_answered and not track.wants_image and not track.needs_recovery:
             del self._requests[track]
             self._end_asking(track)
             return

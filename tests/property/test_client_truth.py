@@ -557,3 +557,48 @@ def test_each_newcomer_gets_what_is_kept_once_whoever_else_comes(block: int) -> 
                 assert repeated == sorted(repeated), f"out of order: {seed=}"
             assert newcomer.counters.lost == 0
     assert amid > CASES // 2, "the cases are not all trivial"
+
+
+def test_lost_events_of_an_account_are_had_in_the_end() -> None:
+    """A way that loses events and whole answers: what the worker still keeps is asked for until it is there."""
+    subject = "private.execution"
+    lost = 0
+    for seed in range(CASES // 5):
+        chance = random.Random(seed)
+        truth = Truth("here")
+        truth.advance(NOW_NS, 0.0)
+        truth.set_addresses(["ipc:///worker"])
+        truth.subscribe(subject if seed % 2 else "private.")
+        link = truth.links["ipc:///worker"]
+        truth.on_connected(link)
+        truth.on_message(link, message(status(subject, 1, repeated=True)))
+        truth.actions.clear()
+        handed: list[Record] = []
+        sequence = 1
+        for step in range(600):
+            truth.advance(NOW_NS + step, step * 0.1)
+            loss = 0.2 if step < 200 else 0.0
+            arriving = []
+            asked = any(isinstance(one, Subscribe) and one.filter == wire.prefix(subject) for one in truth.actions)
+            truth.actions.clear()
+            if asked and chance.random() >= loss:
+                kept = range(2, sequence + 1)
+                arriving.append(status(subject, sequence, repeated=True))
+                arriving += [record(subject, number, wire.UPDATE, flags=wire.REPEATED) for number in kept]
+            if step < 100 or step == 300:
+                sequence += 1
+                if chance.random() >= loss:
+                    arriving.append(record(subject, sequence, wire.UPDATE))
+            for one in arriving:
+                direct = truth.on_message(link, message(one))
+                handed += [*truth.outbox] + ([direct] if direct is not None else [])
+                truth.outbox.clear()
+            truth.on_heard(link)
+            truth.tick(())
+        had = [one.sequence for one in handed if one.kind == wire.UPDATE]
+        told = sum(said(one)[3] for one in handed if len(said(one)) == 4)
+        assert sorted(had) == list(range(2, sequence + 1)), f"missing, or twice: {seed=}"
+        assert told == truth.counters.lost, f"unsaid: {seed=}"
+        assert truth.actions == [], f"asked without end: {seed=}"
+        lost += told
+    assert lost > CASES, "the cases are not all trivial"

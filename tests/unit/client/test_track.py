@@ -241,18 +241,6 @@ def test_loss_amid_the_repeats_costs_none_of_them(trades: Followed) -> None:
     ]
 
 
-def test_holes_that_may_still_be_filled_are_bounded(trades: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the oldest nothing is remembered: neither what was lost in it nor what came of that."""
-    monkeypatch.setattr(track_module, "HOLES_LIMIT", 2)
-    trades.track._holes = deque(maxlen=2)
-    trades.take(event(12), event(11, flags=wire.REPEATED), event(14), event(16))
-    assert trades.take(*(event(number, flags=wire.REPEATED) for number in (11, 13, 15))) == [
-        ("update", 13),
-        ("update", 15),
-    ]
-    assert trades.track._had == {13, 15}
-
-
 def test_lost_delta_takes_the_book_out_of_step_until_an_image(book: Followed) -> None:
     """A book with a missing delta is resyncing; deltas are held until an image makes it whole."""
     assert book.take(delta(13)) == [("said here", 12, "resyncing", 2)]

@@ -271,6 +271,41 @@ def test_subject_of_a_prefix_is_recovered_by_its_exact_filter() -> None:
     assert feed.actions() == [Unsubscribe("linear", EXACT_BOOK)]
 
 
+EXECUTIONS = "private.execution"
+
+
+@pytest.mark.parametrize("subscription", [EXECUTIONS, "private."])
+def test_lost_events_of_an_account_are_asked_for_and_filled(subscription: str) -> None:
+    """The worker has kept them: until it answers it is asked, and what is missing of its answer is delivered."""
+    feed = Feed()
+    feed.announce(private=("execution",))
+    feed.truth.subscribe(subscription)
+    feed.connect("private")
+    feed.take(status(EXECUTIONS, 10, repeated=True), worker="private")
+    feed.tick()
+    feed.actions()
+    lost = [record(EXECUTIONS, number, wire.UPDATE) for number in (13, 14)]
+    assert feed.take(*lost, worker="private") == [("said here", 12, "live", 2), ("update", 13), ("update", 14)]
+    exact = wire.prefix(EXECUTIONS)
+    again = [Subscribe("private", exact), Unsubscribe("private", exact)]
+    assert feed.actions() == (again if subscription == EXECUTIONS else again[:1])
+    assert feed.tick(0.5) == feed.actions() == []
+    feed.tick(1.0)
+    assert feed.actions() == again, "no answer came"
+    kept = [record(EXECUTIONS, number, wire.UPDATE, flags=wire.REPEATED) for number in range(11, 15)]
+    answer = [status(EXECUTIONS, 14, repeated=True), *kept]
+    assert feed.take(*answer, worker="private") == [("update", 11), ("update", 12)]
+    feed.tick()
+    assert feed.actions() == ([] if subscription == EXECUTIONS else [Unsubscribe("private", exact)])
+    assert feed.tick(20.0, busy=("private",)) == feed.actions() == []
+
+
+def test_lost_events_that_nobody_keeps_are_not_asked_for(feed: Feed) -> None:
+    """Trades are gone: it is said, and that is all."""
+    assert feed.take(event(12)) == [("said here", 11, "live", 1), ("update", 12)]
+    assert feed.actions() == []
+
+
 def test_recovery_is_asked_for_again_ever_later(feed: Feed) -> None:
     """An answer that does not come is asked for after 1, 2, 4 s, up to every 10 s."""
     feed.take(delta(13))
