@@ -140,6 +140,7 @@ def test_start_again_replaces_the_handler(capfd: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     "message", ["é … 比特币", "bad file name \udcff", "tab\tand \x00 zero", '"quoted" \\ back', "\x1b[31mred"]
 )
+@pytest.mark.usefixtures("capfd")
 def test_no_message_is_lost_to_its_characters(style: str, message: str, tmp_path: Path) -> None:
     """Whatever a path or a venue's text contains, and whatever the locale is."""
     file = tmp_path / "log"
