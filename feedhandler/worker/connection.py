@@ -128,6 +128,10 @@ class Connection:
                 try:
                     # Returns at the end of the connection; raises what a callback raised: a bug of ours.
                     await transport.wait_disconnected()
+                except picows.WSError as error:
+                    # Raised by picows alone: a frame that is none, which is the venue's doing.
+                    self.lane.count("unparsed")
+                    self._reason = self._reason or f"broke the WebSocket protocol: {error}"
                 except asyncio.CancelledError:
                     transport.disconnect(False)  # the loop ends, and nobody else will
                     raise
@@ -163,6 +167,7 @@ class Connection:
                     ssl_context=_ssl_context() if self.url.startswith("wss:") else None,
                     websocket_handshake_timeout=self._settings.connect_timeout_s,
                     max_frame_size=MAX_MESSAGE_BYTES,
+                    max_redirects=0,  # the venue has none, and a key is shown to nobody else
                     read_buffer_init_size=READ_BUFFER_BYTES,
                     logger_name=logging.getLogger("picows.client"),
                 )
@@ -174,7 +179,7 @@ class Connection:
             # asyncio words its own texts around the number; a certificate's refusal has no number.
             words = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else error
             self._reason = f"cannot connect: {words}"
-        except picows.WSError as error:
+        except (picows.WSError, ValueError) as error:  # a host name that cannot be one is a ValueError
             self._reason = f"cannot connect: {error}"
         else:
             return transport

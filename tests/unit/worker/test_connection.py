@@ -376,6 +376,35 @@ def test_tls_that_fails_is_told() -> None:
     uvloop.run(scene())
 
 
+@pytest.mark.parametrize("location", ["ws://[bad", "http://127.0.0.1/", f"ws://{'a' * 70}.example/", "ws://a..b/", ""])
+def test_redirect_is_refused_wherever_it_leads(location: str) -> None:
+    """The venue has none; a failed attempt like any other."""
+
+    async def scene() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        async with raw_server(answer) as url, connecting(url, BOOK) as (connection, rig):
+            await until(lambda: connection.generation > 2, "the next attempt")
+            assert reasons(rig)[0] == "refused: HTTP 302"
+            assert not connection.task.done()
+
+    uvloop.run(scene())
+
+
+def test_host_name_that_can_be_none_is_told() -> None:
+    """What passes for a URL is still no name."""
+
+    async def scene() -> None:
+        async with connecting(f"ws://{'a' * 70}.example/", BOOK) as (connection, rig):
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig)[0].startswith("cannot connect: ")
+            assert not connection.task.done()
+
+    uvloop.run(scene())
+
+
 def test_url_that_is_none_is_told() -> None:
     """The configuration checks its form; whatever passes there ends here, and not as a bug."""
 
@@ -565,6 +594,54 @@ def test_close_frame_without_a_code_is_told() -> None:
             peer.transport.underlying_transport.write(b"\x88\x00")
             await until(lambda: reasons(rig), "down")
             assert reasons(rig)[0].startswith("closed by the venue")
+
+    uvloop.run(scene())
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """A frame of a server, whether the protocol allows it or not; up to 64 KiB."""
+    size = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
+    return bytes([opcode | 0x80 * fin]) + size + payload
+
+
+VIOLATIONS = {
+    "close of 1 byte": frame(8, b"\x03"),
+    "close with a reason that is no text": frame(8, b"\x03\xe8\xff\xfe"),
+    "close with a code for nobody to send": frame(8, (1005).to_bytes(2, "big")),
+    "close with a code below all": frame(8, (999).to_bytes(2, "big")),
+    "close that is too long": frame(8, (1000).to_bytes(2, "big") + b"x" * 124),
+    "second close": frame(8, b"\x03") * 2,
+    "ping that is too long": frame(9, b"x" * 126),
+    "ping in parts": frame(9, b"x", fin=False),
+    "unknown opcode": frame(3, b"x"),
+    "unknown control opcode": frame(11, b"x"),
+    "masked": b"\x81\x81maskx",
+    "length with needless bytes": b"\x81\x7e\x00\x05hello",
+    "length beyond all": b"\x81\x7f" + b"\xff" * 8,
+    "message that is too long": b"\x81\x7f" + (1 << 40).to_bytes(8, "big"),
+}
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS.values(), ids=VIOLATIONS.keys())
+def test_frame_that_breaks_the_protocol_is_a_loss_like_any_other(violation: bytes) -> None:
+    """It is told by its name, counted, and healed; the data in front of it are delivered, and nobody's task ends."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            assert peer.transport is not None
+            peer.transport.underlying_transport.write(frame(1, snapshot(BOOK, 5)) + violation)
+            await until(lambda: reasons(rig), "down")
+            assert reasons(rig)[0].startswith("broke the WebSocket protocol: ")
+            assert f"lost: {reasons(rig)[0]}" in connection.news
+            assert rig.feed.counters["unparsed"] == 1
+            again = await venue.peer(1)
+            await until(again.subscribed, "subscription anew")
+            again.send(snapshot(BOOK, 9))
+            await until(lambda: len(data(rig)) == 2, "data")
+            assert data(rig) == [snapshot(BOOK, 5), snapshot(BOOK, 9)]
+            assert not connection.task.done()
 
     uvloop.run(scene())
 
