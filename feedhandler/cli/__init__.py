@@ -10,7 +10,6 @@ import sys
 from typing import Final
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from feedhandler import __version__
 
@@ -55,6 +54,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; the console script."""
+    stdout = sys.stdout
     try:
         status = group.main(prog_name="feedhandler", standalone_mode=False)
     except click.ClickException as error:
@@ -63,8 +63,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except SystemExit as ended:
-        # click ends so where the reader of our output went away (``tail … | head``): nobody is left to tell.
-        status = 0 if type(sys.stdout) is PacifyFlushWrapper else ended.code
+        # Where the reader of our output went away (``tail … | head``), click ends so, with a stdout of its own in place
+        # of ours: nobody is left to tell.
+        status = ended.code if sys.stdout is stdout else 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
