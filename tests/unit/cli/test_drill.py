@@ -52,7 +52,7 @@ def test_kept_promises_are_status_0(monkeypatch: pytest.MonkeyPatch, file: Path)
     result, asked = run(monkeypatch, Outcome([KEPT], ["a note"]), str(file))
     assert (result.return_value, result.exception) == (0, None)
     assert result.stdout.splitlines()[0].split()[0] == "fault"
-    assert "a note\n1 faults in 0 s: every promise was kept" in result.stdout
+    assert "a note\n1 fault in 0 s: every promise was kept" in result.stdout
     assert click.unstyle(result.stderr) == f"[1/{len(FAULTS)}] reset linear: kept (0.0 s)\n"
     assert asked == {"keeps_going": False, "seed": 1, "chosen": list(FAULTS)}
 
