@@ -159,6 +159,8 @@ class Epochs:
     """Issues epochs: u32, growing over the supervisor's life and across its restarts."""
 
     def __init__(self, runtime: Path) -> None:
+        self.trouble: OSError | None = None
+        """Why the last one issued could not be written down."""
         self._path = runtime / EPOCH_FILE
         try:
             text = self._path.read_bytes().strip()
@@ -169,9 +171,18 @@ class Epochs:
         self._last = max(last if last < MAX_EPOCH else 0, int(time.time()) - 1)
 
     def issue(self) -> int:
-        """Return the next epoch, written down before it is used."""
+        """Return the next epoch, written down before it is used.
+
+        Where it cannot be (a full disk) it is issued all the same, and `trouble` says why: a worker without an epoch
+        would be worse, and the Unix time keeps the epochs of the next supervisor above these.
+        """
         self._last += 1
-        write_whole(self._path, str(self._last).encode())
+        try:
+            write_whole(self._path, str(self._last).encode())
+        except OSError as error:
+            self.trouble = error
+        else:
+            self.trouble = None
         return self._last
 
 

@@ -272,7 +272,7 @@ class Supervisor:
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
                     self._budget.forget(message.worker)
-                    self._reply(way_back, worker.assign(way_back, self._epochs.issue(), time.time_ns()))
+                    self._reply(way_back, worker.assign(way_back, self._new_epoch(), time.time_ns()))
             case control.Beat():
                 worker = self._workers.get(message.worker)
                 if worker is not None and worker.pid == message.pid:
@@ -293,6 +293,14 @@ class Supervisor:
             case control.Stop():
                 self._reply(way_back, control.Done(text="stopping"))
                 self.stop("a command")
+
+    def _new_epoch(self) -> int:
+        """Return the next epoch; say once that it cannot be written down."""
+        knew = self._epochs.trouble is not None
+        epoch = self._epochs.issue()
+        if self._epochs.trouble is not None and not knew:
+            self.logger.error("epochs cannot be written down, and go on in memory: %s", self._epochs.trouble)
+        return epoch
 
     def _permit(self) -> bool:
         """Let connections dial, as far as the venue's budget goes; return whether it was enough for all."""

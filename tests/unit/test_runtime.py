@@ -323,6 +323,20 @@ def test_spoilt_epoch_file_begins_at_the_time(tmp_path: Path, content: bytes) ->
     assert before <= runtime.Epochs(tmp_path).issue() <= before + 60
 
 
+def test_epoch_that_cannot_be_written_down_is_issued_all_the_same(tmp_path: Path) -> None:
+    """A full disk must not keep a worker from starting again; what is wrong is there to be told, as long as it lasts."""
+    directory = tmp_path / "gone"
+    epochs = runtime.Epochs(directory)
+    assert epochs.trouble is None
+    first = epochs.issue()
+    assert isinstance(epochs.trouble, OSError)
+    assert epochs.issue() == first + 1
+    directory.mkdir()
+    assert epochs.issue() == first + 2
+    assert epochs.trouble is None
+    assert (directory / runtime.EPOCH_FILE).read_text() == str(first + 2)
+
+
 # Files and addresses.
 
 
