@@ -36,6 +36,10 @@ class Beat(_Message):
     """Topics whose state changed since the last beat: state and reason."""
     lines: list[str]
     """What the session has to tell a person (subscribed, refused), since the last beat."""
+    known_ns: int
+    """Unix ns up to when nothing is missing of the topics not in `blind_from_ns`."""
+    blind_from_ns: dict[str, int]
+    """Topics that are not live now, and since when they may miss something. One at least as old as the truth."""
 
 
 class Dial(_Message):
@@ -71,8 +75,8 @@ class Assign(_Message):
 
     epoch: int
     topics: list[str]
-    blind_from_ns: int | None = None
-    """When the one who carried them before was last heard of; None where nobody did."""
+    blind_from_ns: dict[str, int] = msgspec.field(default_factory=dict)
+    """Since when each topic may miss something, by what the one who carried it before said; empty where nobody did."""
 
 
 class Stop(_Message):

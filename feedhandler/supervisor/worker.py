@@ -11,7 +11,7 @@ import msgspec
 from feedhandler import control
 from feedhandler.config.model import WorkerPlan
 from feedhandler.supervisor.process import Child, RestartPolicy, exit_in_words
-from feedhandler.wire import LIVE, REJECTED, Heartbeat
+from feedhandler.wire import Heartbeat
 
 HUNG_AFTER_S: Final = 5.0
 """Silence of a worker that counts as hung, while our own loop ran."""
@@ -48,9 +48,11 @@ class Worker:
         self.heartbeat: Heartbeat | None = None
         self.beat_s = 0.0
         self.topics: dict[str, tuple[str, str]] = {}
-        self.whole_ns: int | None = None
-        """Unix ns of the last beat with every topic live or refused, also after its end: since when strategies may be
-        blind. Before the first such beat, when topics were first assigned; None before that."""
+        self.known_ns: int | None = None
+        """Up to when nothing is missing of the topics that are not blind, also after its end: by its last beat, and before
+        the first, when topics were first assigned; None before that."""
+        self.blind_from_ns: dict[str, int] = {}
+        """Since when those topics may miss something that were not live at the last beat."""
         self.restart_s: float | None = None
         """When to start it again; None = not planned."""
         self._logger = logger
@@ -84,23 +86,21 @@ class Worker:
         """Return the first message to a worker that said hello."""
         self.way_back, self.epoch, self.state = way_back, epoch, RUNNING
         self._silent_s = 0.0
-        blind_from_ns = self.whole_ns
-        if self.whole_ns is None:
-            self.whole_ns = now_ns  # a strategy may have been told of topics by then: its successor says since when
-        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=blind_from_ns)
+        known_ns, topics = self.known_ns, self.plan.topics
+        if known_ns is None:
+            self.known_ns = now_ns  # a strategy may have been told of topics by then: its successor says since when
+            return control.Assign(epoch=epoch, topics=topics, blind_from_ns={})
+        holes = {topic: self.blind_from_ns.get(topic, known_ns) for topic in topics}
+        return control.Assign(epoch=epoch, topics=topics, blind_from_ns=holes)
 
     def heard(self, beat: control.Beat, now_s: float) -> None:
         """Take a beat."""
         self._silent_s = 0.0
         self.beat_s = now_s
         self.heartbeat = beat.heartbeat
-        # A topic that was not whole when the worker ended has been blind for longer than since its last beat.
-        topics = beat.heartbeat.topics
-        settled = topics.get(LIVE, 0) + topics.get(REJECTED, 0) == sum(topics.values())
-        # A refused key is no refusal of topics: nothing of the account comes until it is mended.
-        locked_out = beat.heartbeat.auth_failures and not topics.get(LIVE)
-        if settled and not locked_out:
-            self.whole_ns = beat.heartbeat.time_ns
+        # One without topics carries none yet, or none any more, and knows nothing of them.
+        if beat.heartbeat.topics:
+            self.known_ns, self.blind_from_ns = beat.known_ns, beat.blind_from_ns
         self.topics.update(beat.states)
 
     def look(self, now_s: float, ran_s: float) -> None:

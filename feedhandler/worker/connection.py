@@ -84,6 +84,8 @@ class Connection:
         self.lane = lane
         self.opened_s = 0.0
         """When the present WebSocket came up, by the loop's clock."""
+        self.pong_s = 0.0
+        """When the last pong came, by the loop's clock; before the first, when the WebSocket came up."""
         self.explain: Callable[[str], str] = str
         """Puts the reason of a loss into context (an announced maintenance)."""
         self.generation = 0
@@ -262,7 +264,7 @@ class Connection:
     def opened(self, transport: WSTransport) -> None:
         """The WebSocket is up."""
         self._transport = transport
-        self.opened_s = self._loop.time()
+        self.opened_s = self.pong_s = self._loop.time()
         self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
@@ -303,6 +305,7 @@ class Connection:
             self.lane.strange("unparsed", "a frame that is neither data nor an answer we know", payload)
             return
         if isinstance(reply, Pong):
+            self.pong_s = self._loop.time()
             self.session.pong()
         else:
             self.session.acknowledged(reply, self._loop.time())

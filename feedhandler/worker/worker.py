@@ -61,6 +61,8 @@ class Worker:
         self._newcomers = Newcomers(self._feed, self._publisher)
         self._diary = Diary(logger)
         self._epoch = 0
+        self._assigned_ns = 0
+        """When topics were first assigned."""
         self._announced: Counter[str] = Counter()
         """Heartbeats and notices so far, by subject."""
         self._calendar = Calendar(plan.product)
@@ -131,8 +133,13 @@ class Worker:
         """Carry the topics named, and no others. Those carried already stay as they are, epoch included."""
         wanted = set(assignment.topics)
         self._epoch = self._epoch or assignment.epoch
+        self._assigned_ns = self._assigned_ns or time.time_ns()
         self._carrier.release([topic for topic in self._feed.routes if topic not in wanted], "no longer assigned")
-        self._carrier.carry(assignment.topics, assignment.epoch, assignment.blind_from_ns)
+        groups: dict[int | None, list[str]] = {}
+        for topic in assignment.topics:
+            groups.setdefault(assignment.blind_from_ns.get(topic), []).append(topic)
+        for blind_from_ns, topics in groups.items():
+            self._carrier.carry(topics, assignment.epoch, blind_from_ns)
 
     def _connection_ended(self, task: asyncio.Task[None]) -> None:
         """A connection's task ends by itself only where it gave up, or where we have a bug: then the worker dies."""
@@ -211,9 +218,33 @@ class Worker:
             heartbeat=heartbeat,
             states=self._changed,
             lines=self._lines,
+            known_ns=self._known_ns(now_ns),
+            blind_from_ns=self._blind_from_ns(),
         )
         if self._link.tell(beat):
             self._changed, self._lines = {}, []
+
+    def _known_ns(self, now_ns: int) -> int:
+        """Return up to when nothing is missing of live topics, for a successor to say; never later than the truth.
+
+        A live topic has a connection that is up, and that has brought everything the venue sent up to the last message
+        on it. Which of two lines a topic relies on does not matter: the one heard longest ago counts. Where silence is
+        normal the pong counts too, for it comes behind whatever was sent before it; elsewhere pongs do not prove data.
+        """
+        known = []
+        for connection in self._carrier.connections:
+            if connection.lane.up:
+                pong_ns = now_ns - int((self._loop.time() - connection.pong_s) * 1e9)
+                known.append(max(connection.lane.last_ns, pong_ns if self.plan.product == "private" else 0))
+        return min(known, default=self._assigned_ns)
+
+    def _blind_from_ns(self) -> dict[str, int]:
+        """Return since when topics that are not live may miss something; those that never were, since they are ours."""
+        return {
+            route.topic: route.hole.from_ns if route.hole and route.hole.to_ns is None else self._assigned_ns
+            for route in self._feed.routes.values()
+            if not route.live
+        }
 
     def _announce(self, subject: str, kind: int, payload: msgspec.Struct, now_ns: int) -> None:
         self._announced[subject] += 1

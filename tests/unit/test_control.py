@@ -47,7 +47,13 @@ STATUS = control.StatusReply(
     [
         control.Hello(worker="linear", pid=42),
         control.Beat(
-            worker="linear", pid=42, heartbeat=HEARTBEAT, states={"tickers.BTCUSDT": ("live", "")}, lines=["subscribed"]
+            worker="linear",
+            pid=42,
+            heartbeat=HEARTBEAT,
+            states={"tickers.BTCUSDT": ("live", "")},
+            lines=["subscribed"],
+            known_ns=5,
+            blind_from_ns={"publicTrade.BTCUSDT": 3},
         ),
         control.Dial(worker="linear", pid=42, connection="linear/0"),
         control.StatusRequest(),
@@ -62,7 +68,7 @@ def test_supervisor_reads_what_workers_and_commands_say(message: control.ToSuper
 
 @pytest.mark.parametrize(
     "message",
-    [control.Assign(epoch=7, topics=["tickers.BTCUSDT"]), control.Stop()],
+    [control.Assign(epoch=7, topics=["tickers.BTCUSDT"], blind_from_ns={"tickers.BTCUSDT": 3}), control.Stop()],
     ids=lambda message: type(message).__name__,
 )
 def test_worker_reads_what_the_supervisor_says(message: control.ToWorker) -> None:

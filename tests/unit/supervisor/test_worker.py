@@ -14,7 +14,7 @@ from feedhandler.config.model import Connection, SecretSource, WorkerPlan
 from feedhandler.supervisor import worker as module
 from feedhandler.supervisor.worker import HUNG_AFTER_S, KILL_AFTER_S, START_PATIENCE_S, Worker
 
-BOOK = "orderbook.50.BTCUSDT"
+BOOK, TRADES = "orderbook.50.BTCUSDT", "publicTrade.BTCUSDT"
 ASSIGNED_NS = 1_700_000_000_000_000_000
 
 
@@ -74,17 +74,19 @@ class Watch:
         states: dict[str, tuple[str, str]] | None = None,
         *,
         counts: dict[str, int] | None = None,
-        auth_failures: int = 0,
+        known_ns: int | None = None,
+        blind: dict[str, int] | None = None,
     ) -> None:
         numbers = {field.name: 0 for field in msgspec.structs.fields(wire.Heartbeat) if field.type in (int, float)}
         facts: dict[str, Any] = numbers | {
-            "worker": "linear", "network": "mainnet", "state": "live", "topics": counts or {}, "time_ns": round(self.now_s * 1e9),
-            "auth_failures": auth_failures,
+            "worker": "linear", "network": "mainnet", "state": "live", "topics": {"live": 1} if counts is None else counts,
+            "time_ns": round(self.now_s * 1e9),
         }  # fmt: skip
         heartbeat = msgspec.convert(facts, wire.Heartbeat)
         beat = control.Beat(
-            worker="linear", pid=self.process.pid or 0, heartbeat=heartbeat, states=states or {}, lines=[]
-        )
+            worker="linear", pid=self.process.pid or 0, heartbeat=heartbeat, states=states or {}, lines=[],
+            known_ns=round(self.now_s * 1e9) if known_ns is None else known_ns, blind_from_ns=blind or {},
+        )  # fmt: skip
         self.worker.heard(beat, self.now_s)
 
 
@@ -120,49 +122,57 @@ def test_worker_gets_its_own_secrets_and_no_others(tmp_path: Path, monkeypatch: 
 
 def test_hello_is_answered_with_topics_and_epoch(watch: Watch) -> None:
     """A worker that nobody came before knows of no hole."""
-    assert watch.worker.assign([b"id"], 7, ASSIGNED_NS) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns=None)
+    assert watch.worker.assign([b"id"], 7, ASSIGNED_NS) == control.Assign(epoch=7, topics=[BOOK], blind_from_ns={})
     assert (watch.worker.state, watch.worker.way_back, watch.worker.epoch) == ("running", [b"id"], 7)
 
 
-def test_successor_is_told_since_when_nobody_was_heard(watch: Watch) -> None:
-    """The hole begins with the last beat of the one before."""
+def test_successor_is_told_up_to_when_nothing_was_missing(watch: Watch) -> None:
+    """The hole begins where the last beat of the one before said, not with that beat."""
     watch.worker.assign([b"id"], 7, ASSIGNED_NS)
-    watch.beat()
-    last_ns = round(watch.now_s * 1e9)
+    last_ns = round(watch.now_s * 1e9) - 25 * 10**9
+    watch.beat(known_ns=last_ns)
     watch.wait(0.5)
     watch.process.end(-9)
     watch.wait(0.1)
-    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS) == control.Assign(epoch=8, topics=[BOOK], blind_from_ns=last_ns)
+    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS) == control.Assign(
+        epoch=8, topics=[BOOK], blind_from_ns={BOOK: last_ns}
+    )
 
 
 def test_successor_of_a_worker_that_was_never_heard_is_told_since_when_topics_were_assigned(watch: Watch) -> None:
     """It may have told strategies that they are live, and died within its first second."""
     watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.process.end(-9)
-    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS + 9).blind_from_ns == ASSIGNED_NS
+    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS + 9).blind_from_ns == {BOOK: ASSIGNED_NS}
 
 
-@pytest.mark.parametrize(
-    ("counts", "auth_failures", "whole"),
-    [
-        ({"live": 2}, 0, True),
-        ({"live": 1, "rejected": 1}, 0, True),
-        ({"rejected": 2}, 0, True),
-        ({"live": 2}, 3, True),
-        ({"live": 1, "down": 1}, 0, False),
-        ({"rejected": 2}, 1, False),
-    ],
-)
-def test_hole_of_a_successor_begins_where_the_topics_were_last_whole(
-    watch: Watch, counts: dict[str, int], auth_failures: int, whole: bool
-) -> None:
-    """Topics that the venue refuses miss nothing; those of a refused key miss everything since it was refused."""
+def test_topic_that_was_blind_stays_so_and_holds_no_other_back(watch: Watch) -> None:
+    """Its hole is older than the beat; the hole of a live topic begins with what the last beat knew."""
+    watch.worker.plan.topics.append(TRADES)
     watch.worker.assign([b"id"], 7, ASSIGNED_NS)
-    watch.beat(counts={"live": 2})
-    first_ns = round(watch.now_s * 1e9)
-    watch.wait(1)
-    watch.beat(counts=counts, auth_failures=auth_failures)
-    assert watch.worker.whole_ns == (round(watch.now_s * 1e9) if whole else first_ns)
+    for _ in range(3):
+        watch.wait(1)
+        watch.beat(counts={"live": 1, "resyncing": 1}, known_ns=round(watch.now_s), blind={BOOK: 5})
+    holes = watch.worker.assign([b"id"], 8, ASSIGNED_NS).blind_from_ns
+    assert holes == {BOOK: 5, TRADES: round(watch.now_s)}
+
+
+def test_hole_stays_until_the_successor_is_heard(watch: Watch) -> None:
+    """One that dies before its first beat has mended nothing."""
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    watch.beat(known_ns=9, blind={BOOK: 5})
+    for epoch in (8, 9):
+        assert watch.worker.assign([b"id"], epoch, ASSIGNED_NS).blind_from_ns == {BOOK: 5}
+    watch.beat(known_ns=12)
+    assert watch.worker.assign([b"id"], 10, ASSIGNED_NS).blind_from_ns == {BOOK: 12}
+
+
+def test_beat_of_a_worker_without_topics_knows_nothing_of_them(watch: Watch) -> None:
+    """Not of one that has released them all at its end, or has none yet."""
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    watch.beat(known_ns=9, blind={BOOK: 5})
+    watch.beat(counts={}, known_ns=99)
+    assert watch.worker.assign([b"id"], 8, ASSIGNED_NS).blind_from_ns == {BOOK: 5}
 
 
 def test_beats_tell_topics_and_keep_it_alive(watch: Watch) -> None:
