@@ -88,7 +88,7 @@ class BookCopy(Copy):
                 # The chain shows whether it was an update: then another line has it, or there is a gap.
                 self.last = before
                 self.untyped(frame.type, payload)
-        elif update_id == route.update_id + 1 and self.since <= race.seq < ids.seq < race.horizon:
+        elif update_id == route.update_id + 1 and self.since <= race.seq <= ids.seq < race.horizon:
             route.update_id = update_id
             race.seq = ids.seq
             race.first_ns[update_id % REMEMBERED] = received_ns
@@ -165,7 +165,9 @@ class BookRace(Race):
         held = Held(copy, DELTA, ids, payload, received_ns, copy.since)
         if route.state == STALE and route.nature is Nature.BOOK:
             base = route.stale_update_id
-        if 0 < ids.seq <= self.seq or (not ids.seq and 1 < update_id <= base) or (not ids.seq and update_id == base):
+        # Two updates in a row may have the same ``seq``: then ``u`` says which was first.
+        is_old = 0 < ids.seq < self.seq or (ids.seq == self.seq > 0 and update_id <= base)
+        if is_old or (not ids.seq and 1 < update_id <= base) or (not ids.seq and update_id == base):
             self.second(copy, before, ids, payload, received_ns)
         elif base >= 0 and update_id == base + 1 and self._continues(held):
             if route.state == STALE:
@@ -221,7 +223,13 @@ class BookRace(Race):
             self.expire(received_ns)
 
     def _continues(self, held: Held) -> bool:
-        return not held.ids.seq or held.since <= self.seq < held.ids.seq < self.horizon
+        return not held.ids.seq or held.since <= self.seq <= held.ids.seq < self.horizon
+
+    def _is_known(self, ids: Ids) -> bool:
+        """Say whether the published book is as new as that."""
+        if not ids.seq or ids.seq == self.seq:
+            return ids.u <= self.route.update_id
+        return ids.seq < self.seq
 
     def _begin_anew(self, found: Held) -> None:
         """Take what may be the first record of a topic that is not live, or of one that has no snapshots."""
@@ -257,13 +265,13 @@ class BookRace(Race):
         old = [
             held.ids.u
             for held in self.held.values()
-            if (held.ids.seq <= self.seq if held.ids.seq else restarted or held.ids.u <= found.ids.u)
+            if (self._is_known(held.ids) if held.ids.seq else restarted or held.ids.u <= found.ids.u)
         ]
         for update_id in old:
             del self.held[update_id]
         self.feed.counters["held_back"] += len(old)
         offer = self.offer
-        if offer is not None and (offer.ids.seq <= self.seq if offer.ids.seq else offer.ids.u <= found.ids.u):
+        if offer is not None and (self._is_known(offer.ids) if offer.ids.seq else offer.ids.u <= found.ids.u):
             self.offer = None
         self.drain()
 
@@ -288,7 +296,7 @@ class BookRace(Race):
         route = self.route
         while route.live:
             offer = self.offer
-            if offer is not None and (self.seq >= offer.ids.seq if offer.ids.seq else route.update_id >= offer.ids.u):
+            if offer is not None and self._is_known(offer.ids):
                 self.offer = None
                 if offer.joins and offer.ids.u == route.update_id:
                     self._compare_now(offer)
@@ -312,11 +320,7 @@ class BookRace(Race):
         """Give up waiting where nothing can come, or nothing has come in time."""
         route = self.route
         if route.live:
-            known = [
-                held.ids.u
-                for held in self.held.values()
-                if (held.ids.seq <= self.seq if held.ids.seq else held.ids.u <= route.update_id)
-            ]
+            known = [held.ids.u for held in self.held.values() if self._is_known(held.ids)]
         else:
             self.offer = None
             known = []

@@ -45,6 +45,18 @@ def test_a_delta_that_comes_twice_on_one_line_is_a_duplicate() -> None:
     assert pair.feed.counters["duplicates"] == 1
 
 
+@pytest.mark.parametrize("type_", ["delta", "snapshot"])
+def test_two_updates_in_a_row_may_have_the_same_seq(type_: str) -> None:
+    """A snapshot out of turn, say, when nothing happened in between: the update id says which is next."""
+    pair = start()
+    for payload in (at(101), update(102, 1010, type_=type_), at(103)):
+        for line in (0, 1):
+            pair.come(line, payload)
+    pair.tick(2)
+    assert made(pair.data()) == [101, 102, 103]
+    assert pair.states() == []
+
+
 def test_an_update_of_an_unknown_type_is_the_other_lines_affair() -> None:
     """It is counted and dropped; the copy of a line that calls it by its name goes out, and nobody sees a gap."""
     pair = start()
