@@ -292,6 +292,14 @@ class Lane:
         route = self.routes.get(topic)
         return route is not None and route.live
 
+    def answered(self, now_ns: int) -> None:
+        """A pong came, and everything that the venue sent before it: an account's hole begins no earlier, however quiet it is.
+
+        Elsewhere pongs prove nothing: a connection that answers may be mute.
+        """
+        if not self._feed.has_rhythm:
+            self.last_ns = now_ns
+
     def proven(self, now_ns: int) -> bool:
         """Say whether the connection is proven alive: data of any of its topics came just now."""
         return self.up and now_ns - self.last_ns < PROVEN_NS

@@ -79,7 +79,7 @@ class Feed:
         """Told when a topic is to be asked for again at once: the next tick may be 50 ms away."""
         self._retain = retain
         self._quiet_status_ns = int(quiet_status_s * 1e9)
-        self._has_rhythm = product != "private"
+        self.has_rhythm = product != "private"
         """An account may be silent for days: silence there says nothing, and a connection is judged by its pongs."""
         self._ticked_ns = 0
         """When `tick` was last called."""
@@ -284,7 +284,7 @@ class Feed:
         ``judge`` is False where the silence may be our own: this process did not run for a while.
         """
         self._follow_the_clock(now_ns, now_s)
-        judge = judge and self._has_rhythm
+        judge = judge and self.has_rhythm
         alive = (
             {topic for lane in self.lanes if lane.proven(now_ns) for topic in lane.routes}
             if judge

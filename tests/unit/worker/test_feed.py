@@ -567,6 +567,20 @@ def test_message_by_the_plain_name_of_no_category_of_ours_is_unexpected(data: li
     assert rig.feed.counters["unexpected"] == 1
 
 
+@pytest.mark.parametrize(("product", "topic", "blind_s"), [("private", "order", 5), ("linear", TRADES, 3600)])
+def test_pongs_prove_a_quiet_account_and_no_market(product: str, topic: str, blind_s: int) -> None:
+    """An account may be silent for weeks; a hole of weeks could not be loaded by REST, and is none."""
+    rig = Rig(product)
+    rig.start(topic)
+    rig.wait(3600 - 5)
+    rig.lane.answered(rig.now_ns)
+    rig.wait(5)
+    rig.take()
+    rig.lane.closed("connection lost", rig.now_ns)
+    (record,) = rig.take()
+    assert status(record).blind_from_ns == rig.now_ns - blind_s * S
+
+
 # Refusals.
 
 
