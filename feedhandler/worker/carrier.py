@@ -12,7 +12,7 @@ from typing import Final
 from feedhandler.bybit.products import PRODUCTS, share_out
 from feedhandler.config.model import Connection as Settings
 from feedhandler.wire import LineFacts
-from feedhandler.worker.connection import Connection
+from feedhandler.worker.connection import CLOSE_PATIENCE_S, Connection
 from feedhandler.worker.diary import Diary
 from feedhandler.worker.feed import Lane
 from feedhandler.worker.lines import Lines
@@ -262,6 +262,6 @@ class Carrier:
         """Return how each line of each set of topics does; empty where there is one line only."""
         return [facts for bundle in self.bundles if bundle.lines is not None for facts in bundle.lines.facts()]
 
-    async def close(self) -> None:
+    async def close(self, patience_s: float = CLOSE_PATIENCE_S) -> None:
         """Close every connection in order, as far as the venue answers in time."""
-        await asyncio.gather(*(connection.close() for connection in self.connections))
+        await asyncio.gather(*(connection.close(patience_s) for connection in self.connections))

@@ -85,7 +85,8 @@ class Connection:
         self.opened_s = 0.0
         """When the present WebSocket came up, by the loop's clock."""
         self.pong_s = 0.0
-        """When the last pong came, by the loop's clock; before the first, when the WebSocket came up."""
+        """When the last pong came, by `time.monotonic`: the loop's clock stands still within a round. Before the first pong,
+        when the WebSocket came up."""
         self.explain: Callable[[str], str] = str
         """Puts the reason of a loss into context (an announced maintenance)."""
         self.generation = 0
@@ -107,6 +108,7 @@ class Connection:
         self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s, random.random)
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
+        self._listener: _Listener | None = None
         self._socket: socket.socket | None = None
         self._reason = ""
         self._failures = 0
@@ -217,7 +219,7 @@ class Connection:
             self._wake.cancel()
             self._wake = None
         transport, self._transport = self._transport, None
-        self._socket = None
+        self._socket = self._listener = None
         self.generation += 1
         self.session.closed()
         if self._subscribed and self._loop.time() - self.opened_s >= STEADY_S:
@@ -236,16 +238,24 @@ class Connection:
             self._reason = reason
             self._transport.disconnect(False)
 
-    async def close(self) -> None:
-        """Close in order, as far as the venue answers in time, and stay closed."""
+    def stop_listening(self) -> None:
+        """Be about to `close`: whatever the venue still sends is ignored, but the end of the connection."""
         self._closing = True
+        if self._listener is not None:
+            self._listener.stop_listening()
+
+    async def close(self, patience_s: float = CLOSE_PATIENCE_S) -> None:
+        """Close in order, as far as the venue answers in time, and stay closed. Without patience: at once."""
+        self.stop_listening()
         transport = self._transport
         if transport is None:
             self.task.cancel()
+        elif not patience_s:
+            transport.disconnect(False)
         else:
             transport.send_close(WSCloseCode.OK)
             try:
-                await asyncio.wait_for(asyncio.shield(self.task), CLOSE_PATIENCE_S)
+                await asyncio.wait_for(asyncio.shield(self.task), patience_s)
             except TimeoutError:
                 transport.disconnect(False)
         await asyncio.gather(self.task, return_exceptions=True)
@@ -261,10 +271,12 @@ class Connection:
 
     # Called by the listener.
 
-    def opened(self, transport: WSTransport) -> None:
+    def opened(self, transport: WSTransport, listener: "_Listener") -> None:
         """The WebSocket is up."""
-        self._transport = transport
-        self.opened_s = self.pong_s = self._loop.time()
+        self._transport, self._listener = transport, listener
+        if self._closing:
+            listener.stop_listening()
+        self.opened_s, self.pong_s = self._loop.time(), time.monotonic()
         self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
@@ -305,7 +317,7 @@ class Connection:
             self.lane.strange("unparsed", "a frame that is neither data nor an answer we know", payload)
             return
         if isinstance(reply, Pong):
-            self.pong_s = self._loop.time()
+            self.pong_s = time.monotonic()
             self.session.pong()
         else:
             self.session.acknowledged(reply, self._loop.time())
@@ -375,7 +387,16 @@ _time_ns: Final = time.time_ns  # one look-up less on every message
 class _Listener(WSListener):
     """What picows calls. Dead from the first exception on: picows would deliver the rest of the read all the same."""
 
-    __slots__ = ("_connection", "_dead", "_fragment_type", "_fragments", "_generation", "_lane", "_on_payload")
+    __slots__ = (
+        "_connection",
+        "_dead",
+        "_fragment_type",
+        "_fragments",
+        "_generation",
+        "_lane",
+        "_leaving",
+        "_on_payload",
+    )
 
     def __init__(self, connection: Connection, generation: int) -> None:
         super().__init__()
@@ -385,14 +406,14 @@ class _Listener(WSListener):
         self._on_payload: Callable[[bytes, int], bool] = self._first_payload
         self._fragments: bytearray | None = None
         self._fragment_type = WSMsgType.TEXT
-        self._dead = False
+        self._dead = self._leaving = False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         if self._generation != self._connection.generation:
             self._dead = True
             transport.disconnect(False)
             return
-        self._connection.opened(transport)
+        self._connection.opened(transport, self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame: the first of the three files on a message's way."""
@@ -414,6 +435,11 @@ class _Listener(WSListener):
         self._dead = True
         self._on_payload = _ignore
 
+    def stop_listening(self) -> None:
+        """Take no data and no answers any more, but the venue's closing frame: without it no handshake ends in time."""
+        self._on_payload = _leave
+        self._leaving = True
+
     # What happens rarely.
 
     def _first_payload(self, payload: bytes, received_ns: int) -> bool:
@@ -434,7 +460,7 @@ class _Listener(WSListener):
             code = frame.get_close_code()
             transport.send_close(code if code in _ECHOED else WSCloseCode.OK)
             transport.disconnect()
-        elif kind in (WSMsgType.PING, WSMsgType.PONG):
+        elif self._leaving or kind in (WSMsgType.PING, WSMsgType.PONG):
             pass  # picows has answered the ping
         elif frame.fin and self._fragments is None:
             self._whole(kind, frame.get_payload_as_bytes())
@@ -466,3 +492,7 @@ _ECHOED: Final = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.PROTOCOL_E
 
 def _ignore(_payload: bytes, _received_ns: int) -> bool:
     return True
+
+
+def _leave(_payload: bytes, _received_ns: int) -> bool:
+    return False

@@ -16,8 +16,10 @@ NAMED_TOPICS: Final = 3
 class Diary:
     """Turns what happened since the last look into few lines: a lost connection is one, not one a topic."""
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, *, raw: bool = True) -> None:
+        """``raw``: strange frames are logged as they came; not those of an account, for they say what is in it."""
         self._logger = logger
+        self._raw = raw
         self._strange_logged: Counter[int] = Counter()
         """Strange frames by second."""
 
@@ -38,12 +40,15 @@ class Diary:
             self._logger.log(level, "%s %s%s", named, state, f": {reason}" if reason else "", extra={"facts": facts})
 
     def strange(self, frames: Iterable[tuple[str, bytes]], now_s: float) -> None:
-        """Log frames that broke the venue's contract, raw; beyond a few in a second only their number."""
+        """Log frames that broke the venue's contract; beyond a few in a second only their number."""
         second = int(now_s)
         for what, raw in frames:
             self._strange_logged[second] += 1
             if self._strange_logged[second] <= STRANGE_LOGGED_PER_S:
-                self._logger.warning("%s: %r", what, raw[:LOGGED_RAW_BYTES])
+                if self._raw:
+                    self._logger.warning("%s: %r", what, raw[:LOGGED_RAW_BYTES])
+                else:
+                    self._logger.warning("%s (%d bytes, not logged)", what, len(raw))
         for past in [past for past in self._strange_logged if past < second]:
             more = self._strange_logged.pop(past) - STRANGE_LOGGED_PER_S
             if more > 0:

@@ -12,13 +12,14 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from feedhandler import control, credentials, wire
+from feedhandler import control, credentials, runtime, wire
 from feedhandler.bybit import maintenance
 from feedhandler.bybit.maintenance import Calendar
 from feedhandler.bybit.products import STATUS_TOPIC
 from feedhandler.config.model import WorkerPlan
 from feedhandler.credentials import Credentials
 from feedhandler.worker.carrier import TICK_S, Carrier
+from feedhandler.worker.connection import CLOSE_PATIENCE_S
 from feedhandler.worker.diary import LOGGED_RAW_BYTES, Diary
 from feedhandler.worker.link import Link
 from feedhandler.worker.newcomers import Newcomers
@@ -59,7 +60,7 @@ class Worker:
             sign=self._credentials().sign if plan.product == "private" else None,
         )
         self._newcomers = Newcomers(self._feed, self._publisher)
-        self._diary = Diary(logger)
+        self._diary = Diary(logger, raw=plan.product != "private")
         self._epoch = 0
         self._assigned_ns = 0
         """When topics were first assigned."""
@@ -91,12 +92,22 @@ class Worker:
         gc.collect()
         gc.freeze()  # what lives from the start on is never looked at again
         try:
-            return await self._stop
-        finally:
-            for timer in self._timers.values():
-                timer.cancel()
-            self._loop.remove_reader(descriptor)
-            await self._close()
+            reason = await self._stop
+        except BaseException as error:
+            self._end_timers(descriptor)
+            # At once: a connection that nobody's data come from any more is not worth a farewell.
+            await self._close(f"the worker ends: a bug: {type(error).__name__}", patience_s=0.0)
+            raise
+        self._end_timers(descriptor)
+        # The supervisor takes the directory away before it stops its workers; it does not stop one alone.
+        feed_is_there = (Path(self.plan.runtime_directory) / runtime.FEED_FILE).exists()
+        await self._close(f"the worker was stopped: {reason}" if feed_is_there else "the feed was stopped")
+        return reason
+
+    def _end_timers(self, descriptor: int) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._loop.remove_reader(descriptor)
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -110,9 +121,12 @@ class Worker:
         if not self._stop.done():
             self._stop.set_result(reason)
 
-    async def _close(self) -> None:
-        self._carrier.release(list(self._feed.routes), "the feed was stopped")
-        await self._carrier.close()
+    async def _close(self, reason: str, patience_s: float = CLOSE_PATIENCE_S) -> None:
+        # What still comes after the release is of topics that are nobody's any more.
+        for connection in self._carrier.connections:
+            connection.stop_listening()
+        self._carrier.release(list(self._feed.routes), reason)
+        await self._carrier.close(patience_s)
         self._beat_now()
         self._link.close()
         self._publisher.close()
@@ -231,10 +245,10 @@ class Worker:
         on it. Which of two lines a topic relies on does not matter: the one heard longest ago counts. Where silence is
         normal the pong counts too, for it comes behind whatever was sent before it; elsewhere pongs do not prove data.
         """
-        known = []
+        known, now_s = [], time.monotonic()
         for connection in self._carrier.connections:
             if connection.lane.up:
-                pong_ns = now_ns - int((self._loop.time() - connection.pong_s) * 1e9)
+                pong_ns = now_ns - int((now_s - connection.pong_s) * 1e9)
                 known.append(max(connection.lane.last_ns, pong_ns if self.plan.product == "private" else 0))
         return min(known, default=self._assigned_ns)
 

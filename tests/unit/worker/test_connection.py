@@ -900,6 +900,59 @@ def test_cancelled_task_leaves_no_connection_behind(connected: bool) -> None:
     uvloop.run(scene())
 
 
+def test_data_that_come_while_closing_are_ignored() -> None:
+    """Nobody's any more, they are neither published nor strange; the venue's closing frame still ends the connection."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, rig):
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            peer.send(snapshot(BOOK, 5))
+            await until(lambda: data(rig), "data")
+            connection.stop_listening()
+            rig.feed.release(rig.lane, [BOOK], "stopped", rig.now_ns)
+            peer.send(delta(BOOK, 6))
+            peer.send(b"nothing we know")
+            assert peer.transport is not None
+            peer.transport.send_close(WSCloseCode.OK)
+            await until(connection.task.done, "the end")
+            assert data(rig) == [snapshot(BOOK, 5)]
+            assert rig.feed.malformed == []
+            assert not rig.feed.counters
+
+    uvloop.run(scene())
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_close_without_patience_waits_for_no_answer(answers: bool) -> None:
+    """A worker that ends of a bug is gone at once."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK) as (connection, _):
+            venue.answers_close = answers
+            peer = await venue.peer()
+            await until(peer.subscribed, "subscription")
+            begun_s = time.monotonic()
+            await connection.close(0.0)
+            assert time.monotonic() - begun_s < module.CLOSE_PATIENCE_S / 2
+            await until(lambda: peer.gone, "the peer's end")
+
+    uvloop.run(scene())
+
+
+def test_pong_says_up_to_when_the_connection_is_known_to_be_whole() -> None:
+    """Whatever the venue sent before it has come."""
+
+    async def scene() -> None:
+        async with serving() as venue, connecting(venue.url, BOOK, ping_interval_s=0.05) as (connection, _):
+            await until(lambda: connection.pong_s, "open")
+            for _ in range(2):
+                now_s = time.monotonic()
+                await until(lambda now_s=now_s: connection.pong_s > now_s, "a pong")  # type: ignore[misc]
+
+    uvloop.run(scene())
+
+
 def test_close_says_goodbye() -> None:
     """A closing handshake, no `down` for our own end, and no further dial."""
 
