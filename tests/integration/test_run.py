@@ -77,8 +77,22 @@ def test_a_signal_ends_everything_within_5_s(feed: Feed, number: signal.Signals)
         assert feed.process.wait(5) == 0
         assert time.monotonic() - started_s < 5
         ear.wait_for(lambda: "ended" in ear.states("linear.publicTrade.BTCUSDT"), "the status ended", 2)
+        assert ear.statuses("linear.publicTrade.BTCUSDT")[-1]["reason"] == "the feed was stopped"
     assert not [pid for pid in family if alive(pid)]
     assert sorted(path.name for path in feed.runtime.iterdir()) == ["epoch"]
+
+
+def test_a_worker_that_is_stopped_alone_does_not_say_that_the_feed_was(feed: Feed) -> None:
+    """SIGTERM to one worker: `ended` with the true reason, and its successor carries on."""
+    subject = "linear.publicTrade.BTCUSDT"
+    pid = feed.wait_live("linear")["pid"]
+    with Ear([feed.address("linear")]) as ear:
+        ear.wait_for(lambda: ear.records, "a record")
+        kill(pid, signal.SIGTERM)
+        ear.wait_for(lambda: "ended" in ear.states(subject), "the status ended")
+        (ended,) = [one for one in ear.statuses(subject) if one["state"] == "ended"]
+        assert ended["reason"] == "the worker was stopped: SIGTERM"
+        ear.wait_for(lambda: ear.states(subject)[-1] == "live", "live again")
 
 
 def test_stop_ends_the_feed(feed: Feed) -> None:
