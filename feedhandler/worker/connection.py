@@ -84,9 +84,6 @@ class Connection:
         self.lane = lane
         self.opened_s = 0.0
         """When the present WebSocket came up, by the loop's clock."""
-        self.pong_s = 0.0
-        """When the last pong came, by `time.monotonic`: the loop's clock stands still within a round. Before the first pong,
-        when the WebSocket came up."""
         self.explain: Callable[[str], str] = str
         """Puts the reason of a loss into context (an announced maintenance)."""
         self.generation = 0
@@ -276,7 +273,7 @@ class Connection:
         self._transport, self._listener = transport, listener
         if self._closing:
             listener.stop_listening()
-        self.opened_s, self.pong_s = self._loop.time(), time.monotonic()
+        self.opened_s = self._loop.time()
         self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
@@ -317,7 +314,7 @@ class Connection:
             self.lane.strange("unparsed", "a frame that is neither data nor an answer we know", payload)
             return
         if isinstance(reply, Pong):
-            self.pong_s = time.monotonic()
+            self.lane.answered(time.time_ns())
             self.session.pong()
         else:
             self.session.acknowledged(reply, self._loop.time())

@@ -232,25 +232,20 @@ class Worker:
             heartbeat=heartbeat,
             states=self._changed,
             lines=self._lines,
-            known_ns=self._known_ns(now_ns),
+            known_ns=self._known_ns(),
             blind_from_ns=self._blind_from_ns(),
         )
         if self._link.tell(beat):
             self._changed, self._lines = {}, []
 
-    def _known_ns(self, now_ns: int) -> int:
+    def _known_ns(self) -> int:
         """Return up to when nothing is missing of live topics, for a successor to say; never later than the truth.
 
         A live topic has a connection that is up, and that has brought everything the venue sent up to the last message
-        on it. Which of two lines a topic relies on does not matter: the one heard longest ago counts. Where silence is
-        normal the pong counts too, for it comes behind whatever was sent before it; elsewhere pongs do not prove data.
+        on it. Which of two lines a topic relies on does not matter: the one heard longest ago counts.
         """
-        known, now_s = [], time.monotonic()
-        for connection in self._carrier.connections:
-            if connection.lane.up:
-                pong_ns = now_ns - int((now_s - connection.pong_s) * 1e9)
-                known.append(max(connection.lane.last_ns, pong_ns if self.plan.product == "private" else 0))
-        return min(known, default=self._assigned_ns)
+        lanes = [connection.lane for connection in self._carrier.connections]
+        return min((lane.last_ns for lane in lanes if lane.up), default=self._assigned_ns)
 
     def _blind_from_ns(self) -> dict[str, int]:
         """Return since when topics that are not live may miss something; those that never were, since they are ours."""

@@ -940,19 +940,6 @@ def test_close_without_patience_waits_for_no_answer(answers: bool) -> None:
     uvloop.run(scene())
 
 
-def test_pong_says_up_to_when_the_connection_is_known_to_be_whole() -> None:
-    """Whatever the venue sent before it has come."""
-
-    async def scene() -> None:
-        async with serving() as venue, connecting(venue.url, BOOK, ping_interval_s=0.05) as (connection, _):
-            await until(lambda: connection.pong_s, "open")
-            for _ in range(2):
-                now_s = time.monotonic()
-                await until(lambda now_s=now_s: connection.pong_s > now_s, "a pong")  # type: ignore[misc]
-
-    uvloop.run(scene())
-
-
 def test_close_says_goodbye() -> None:
     """A closing handshake, no `down` for our own end, and no further dial."""
 
@@ -1181,5 +1168,22 @@ def test_bug_in_signing_ends_the_task() -> None:
         async with serving() as venue, connecting(venue.url, ORDER, rig=Rig("private"), sign=sign) as (connection, _):
             with pytest.raises(ZeroDivisionError):
                 await connection.task
+
+    uvloop.run(scene())
+
+
+def test_pongs_say_up_to_when_a_quiet_account_is_known_to_be_whole() -> None:
+    """Whatever the venue sent before them has come."""
+
+    async def scene() -> None:
+        rig = Rig("private")
+        async with (
+            serving() as venue,
+            connecting(venue.url, ORDER, rig=rig, sign=Signer(), ping_interval_s=0.05) as (connection, _),
+        ):
+            await until(lambda: connection.lane.up, "open")
+            for _ in range(2):
+                last_ns = connection.lane.last_ns
+                await until(lambda last_ns=last_ns: connection.lane.last_ns > last_ns, "a pong")  # type: ignore[misc]
 
     uvloop.run(scene())
