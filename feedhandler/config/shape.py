@@ -126,6 +126,9 @@ def _struct(node: inspect.StructType, table: dict[str, Any], key: str, problems:
             fitted[name] = _value(fields[name].type, value, own, problems)
             if not problems.sound(own) and not fields[name].required:
                 del fitted[name]
+        elif node.cls is SecretSource and not (name.isalpha() and name.islower()):
+            # No misspelt key but perhaps the secret itself, in the wrong place: it is not shown.
+            problems.add_about_key(key, f"holds a key that means nothing here; it has {listed(fields)}")
         else:
             problems.add_about_key(own, _not_a_key(node.cls, key, name))
     return fitted

@@ -157,6 +157,10 @@ CASES = {
         SIM + WHOLE + 'url = "ws://example.org/v5/private"',
         "endpoints.private.url: is not encrypted, and the API key would pass through it; use wss://",
     ),
+    "a secret in a key's place": (
+        MAINNET + PRIVATE + 'topics = ["order"]\napi_key = { zQ9x = "x" }\napi_secret = { env = "S" }',
+        "endpoints.private.api_key: holds a key that means nothing here; it has env, file or credential",
+    ),
     "no place at all": (
         SIM + PRIVATE + 'topics = ["order"]\napi_key = {}\napi_secret = {}',
         'endpoints.private.api_key: does not say where it is read; write { env = "BYBIT_API_KEY" }, { file = "PATH" } or { credential = "NAME" }',
