@@ -5,7 +5,6 @@ The connections, the sessions and the checks are a worker's own; what a record m
 """
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections import deque
@@ -26,7 +25,7 @@ from feedhandler.client.track import Track
 from feedhandler.client.views import BookView, book_view
 from feedhandler.config.model import Connection as Settings
 from feedhandler.config.model import SecretSource
-from feedhandler.config.private import is_open_to_listeners
+from feedhandler.config.private import is_here, is_open_to_listeners
 from feedhandler.credentials import Credentials, Secret
 from feedhandler.errors import ArgumentError, ClosedError, ConnectError
 from feedhandler.worker.carrier import TICK_S, Carrier
@@ -91,16 +90,16 @@ def connect(
     except msgspec.ValidationError as error:
         raise ArgumentError(f"connect: {error}") from None
     found = _product(url, product)
-    is_here = _is_here(host)
+    simulated = is_here(host)
     if api_key is not None and is_open_to_listeners(url):
         raise ArgumentError(f'"{url}" is not encrypted, and the API key would pass through it: use wss://')
     return Client(
         url,
         found,
         settings,
-        network="sim" if is_here else _NETWORKS.get(host, ""),
+        network="sim" if simulated else _NETWORKS.get(host, ""),
         max_records=max_records,
-        account=_account(found, api_key, api_secret, simulated=is_here),
+        account=_account(found, api_key, api_secret, simulated=simulated),
     )
 
 
@@ -358,14 +357,6 @@ def _host(url: str) -> str:
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise ArgumentError(f'"{url}" is no URL of a WebSocket, as {HOSTS["mainnet"]}{PRODUCTS["linear"].path} is')
     return parts.hostname
-
-
-def _is_here(host: str) -> bool:
-    """Say whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _product(url: str, given: str | None) -> str:

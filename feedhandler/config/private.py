@@ -129,12 +129,15 @@ def bare(key: str) -> str:
     return f"a secret does not belong in this file; write where it is read: {_sources(key)}"
 
 
+def is_here(host: str) -> bool:
+    """Say whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_open_to_listeners(url: str) -> bool:
     """Say whether a URL (that is one) leads in plain text to another machine."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        is_here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost"
-    return parts.scheme == "ws" and not is_here
+    return parts.scheme == "ws" and not is_here(parts.hostname or "")

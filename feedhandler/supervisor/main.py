@@ -17,7 +17,7 @@ import zmq
 
 from feedhandler import __version__, control, runtime, wire
 from feedhandler.config.model import WorkerPlan
-from feedhandler.config.plan import account
+from feedhandler.config.plan import SIMULATOR, account
 from feedhandler.supervisor import worker as worker_states
 from feedhandler.supervisor.budget import Budget
 from feedhandler.supervisor.process import EXIT_CANNOT_START, Child, RestartPolicy, exit_in_words
@@ -28,7 +28,6 @@ STOP_PATIENCE_S: Final = 3.0
 """How long children may take to end in order; the whole stop is promised within 5 s."""
 SUMMARY_EVERY_S: Final = 60.0
 NAMED_TOPICS: Final = 8
-SIMULATOR_PLACEHOLDER: Final = "{simulator}"
 
 
 class Simulator:
@@ -108,7 +107,7 @@ class Supervisor:
         self._config = config
         self._simulator: Simulator | None = None
         secrets = frozenset().union(*map(worker_states.secrets_of, plans))
-        if any(SIMULATOR_PLACEHOLDER in plan.url for plan in plans):
+        if any(SIMULATOR in plan.url for plan in plans):
             self._simulator = Simulator(logger, secrets)
             plans = [simulated(plan, self._simulator.address, os.environ) for plan in plans]
         self._workers = {plan.worker: Worker(plan, logger, secrets) for plan in plans}
@@ -347,12 +346,12 @@ def simulated(plan: WorkerPlan, address: str, environment: Mapping[str, str]) ->
     An account whose two environment variables are both not set is the simulator's own there: the same configuration
     then runs before its user has a key.
     """
-    if SIMULATOR_PLACEHOLDER not in plan.url:
+    if SIMULATOR not in plan.url:
         return plan
     places = [source.env for source in (plan.api_key, plan.api_secret) if source is not None]
     if all(name and name not in environment for name in places):
         plan = msgspec.structs.replace(plan, api_key=None, api_secret=None)
-    return msgspec.structs.replace(plan, url=plan.url.replace(SIMULATOR_PLACEHOLDER, address))
+    return msgspec.structs.replace(plan, url=plan.url.replace(SIMULATOR, address))
 
 
 def _named(topics: list[str]) -> str:
