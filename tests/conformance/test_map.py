@@ -1,15 +1,13 @@
 """The table in README.md beside this file says which test holds which rule of the venue: it says what is true."""
 
-import ast
 import re
-from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from support.tables import found_beside, found_in
 
 FOLDER: Final = Path(__file__).parent
-TESTS: Final = FOLDER.parent
 
 
 class Rule(NamedTuple):
@@ -39,16 +37,6 @@ def rules() -> list[Rule]:
 RULES: Final = rules()
 
 
-@cache
-def found_in(path: str) -> frozenset[str]:
-    tree = ast.parse((TESTS / path).read_text())
-    return frozenset(
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-    )
-
-
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_rule_names_tests_that_exist(rule: Rule) -> None:
     """Every test that a row names is there; a row without one says why."""
@@ -75,10 +63,4 @@ def test_every_part_of_the_sections_has_a_rule() -> None:
 def test_every_conformance_test_is_in_the_table() -> None:
     """A test of this folder that holds a rule stands beside it: add its row, or its name to the rule's row."""
     named = {test for rule in RULES for test in rule.tests}
-    here = {
-        (path.relative_to(TESTS).as_posix(), name)
-        for path in FOLDER.glob("test_*.py")
-        if path != Path(__file__)
-        for name in found_in(path.relative_to(TESTS).as_posix())
-    }
-    assert sorted(here - named) == []
+    assert sorted(found_beside(Path(__file__)) - named) == []

@@ -1,17 +1,15 @@
 """The tables in README.md beside this file say which test shows what a strategy sees: they say what is true."""
 
-import ast
 import re
-from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from support.tables import TESTS, found_beside, found_in
 
 from feedhandler.sim.faults import KINDS
 
 FOLDER: Final = Path(__file__).parent
-TESTS: Final = FOLDER.parent
 NUMBERED: Final = 22
 """Faults that dossier 9.5 numbers."""
 GUARANTEES: Final = 16
@@ -39,16 +37,6 @@ def rows() -> list[Row]:
 
 ROWS: Final = rows()
 FAULTS: Final = [row for row in ROWS if row.chapter == "Faults of the venue"]
-
-
-@cache
-def found_in(path: str) -> frozenset[str]:
-    tree = ast.parse((TESTS / path).read_text())
-    return frozenset(
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-    )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row.cells[:2])[:50])
@@ -92,10 +80,4 @@ def test_every_fault_is_injected_by_a_test_that_its_row_names() -> None:
 def test_every_fault_test_is_in_a_table() -> None:
     """A test of this folder stands in a row: add its row, or its name to a row."""
     named = {test for row in ROWS for test in row.tests}
-    here = {
-        (path.relative_to(TESTS).as_posix(), name)
-        for path in FOLDER.glob("test_*.py")
-        if path != Path(__file__)
-        for name in found_in(path.relative_to(TESTS).as_posix())
-    }
-    assert sorted(here - named) == []
+    assert sorted(found_beside(Path(__file__)) - named) == []
