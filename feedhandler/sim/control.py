@@ -96,7 +96,6 @@ def settings(server: "Server", query: Query) -> dict[str, Any]:
     _known(query, *Settings.__struct_fields__)
     for name in query:
         setattr(server.settings, name, getattr(changed, name))
-    server.exchange.is_plain = server.settings.plain_private_topics
     return msgspec.structs.asdict(server.settings)
 
 

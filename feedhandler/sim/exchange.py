@@ -96,8 +96,8 @@ class Exchange:
         self.account = Account(seed)
         self.trader = Trader(self.account, seed, account_rate)
         self._private: dict[str, PrivateStream] = {}
-        self.is_plain = False
-        """Messages of a private topic by category go by the plain name: `Settings.plain_private_topics`."""
+        self.is_plain: Callable[[], bool] = lambda: False
+        """Whether messages of a private topic by category go by the plain name: `Settings.plain_private_topics`."""
         """Private topics that somebody is subscribed to."""
         self._presence = _Presence()
 
@@ -274,7 +274,7 @@ class Exchange:
             self._tell_watchers(market, fills, at_ns, out)
         for each in news:
             for stream in self._private.values():
-                payload = stream.message(each, at_ns, is_plain=self.is_plain)
+                payload = stream.message(each, at_ns, is_plain=self.is_plain())
                 if payload is not None:
                     out.append((stream, payload))
         return news

@@ -55,6 +55,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.exchange = exchange
         self.settings = settings or Settings()
+        exchange.is_plain = lambda: self.settings.plain_private_topics
         self.recording = recording or Recording()
         self.connections: dict[int, Connection] = {}
         self.counts: Counter[str] = Counter()
