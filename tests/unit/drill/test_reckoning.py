@@ -221,14 +221,20 @@ def test_the_loss_of_the_last_message_is_found() -> None:
     assert stream.broken == [promises.LOST]
 
 
-def test_what_was_lost_before_it_is_live_again_is_counted_then() -> None:
-    """Also where no event has come since; what comes later is not blamed for it."""
+def returned() -> Stream:
+    """A topic that lost an event, was told so, and is live again."""
     stream = live(TRADES)
     stream.send(trade("a"), kind=wire.UPDATE)
     from_ns = stream.now_ns
     stream.lose(trade("b"))
     stream.later(2)
     fall(stream, blind_from_ns=from_ns, blind_to_ns=stream.now_ns)
+    return stream
+
+
+def test_what_was_lost_before_it_is_live_again_is_counted_then() -> None:
+    """Also where no event has come since; what comes later is not blamed for it."""
+    stream = returned()
     stream.later(0.1)
     stream.truth.publish(trade("on its way"), stream.now_ns)
     stream.settle(tail=True)
@@ -237,17 +243,6 @@ def test_what_was_lost_before_it_is_live_again_is_counted_then() -> None:
     stream.send(trade("c"), kind=wire.UPDATE)
     stream.settle(tail=True)
     assert (stream.broken, stream.ledger.counts.gone) == ([], 1)
-
-
-def returned() -> Stream:
-    """A topic that lost an event, was told so, and is live again; counted already."""
-    stream = live(TRADES)
-    stream.send(trade("a"), kind=wire.UPDATE)
-    from_ns = stream.now_ns
-    stream.lose(trade("b"))
-    stream.later(2)
-    fall(stream, blind_from_ns=from_ns, blind_to_ns=stream.now_ns)
-    return stream
 
 
 def test_what_is_noted_a_little_after_its_return_is_of_the_blind_time() -> None:
