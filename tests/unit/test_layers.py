@@ -54,6 +54,8 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.errors": Layer(pure=True),
     "feedhandler.wire": Layer(pure=True),
     "feedhandler.control": Layer(("feedhandler.bybit.maintenance", "feedhandler.wire"), pure=True),
+    # Holds signals back, so that none is lost in msgspec.
+    "feedhandler.bybit.messages.uninterrupted": Layer((), ()),
     "feedhandler.bybit*": Layer(("feedhandler.errors",), pure=True),
     "feedhandler.book": Layer(("feedhandler.bybit", "feedhandler.errors", "feedhandler.wire"), pure=True),
     "feedhandler.config.model": Layer(("feedhandler.bybit",), pure=True),

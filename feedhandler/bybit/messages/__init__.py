@@ -51,6 +51,7 @@ from feedhandler.bybit.messages.public import (
 )
 from feedhandler.bybit.messages.retired import OldLiquidation, TokenCandle, TokenTicker, TokenValue
 from feedhandler.bybit.messages.tickers import FuturesTicker, OptionTicker, SpotTicker, SpreadTicker
+from feedhandler.bybit.messages.uninterrupted import signals_held
 
 __all__ = [
     "AdlAlert",
@@ -198,8 +199,9 @@ def _build(item: Any, *, many: bool = False) -> Decode:
     if found is None:
         envelope: Any = Message
         shape = envelope[types.GenericAlias(list, (item,)) if many else item]
-        # Not strict: the venue's numbers are text.
-        read = msgspec.json.Decoder(shape, strict=False, dec_hook=_decimal_or_blank).decode
+        with signals_held():
+            # Not strict: the venue's numbers are text.
+            read = msgspec.json.Decoder(shape, strict=False, dec_hook=_decimal_or_blank).decode
 
         def decode(payload: bytes) -> Any:
             try:
