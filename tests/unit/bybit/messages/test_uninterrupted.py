@@ -35,7 +35,8 @@ def test_signal_waits_for_the_end_of_the_block() -> None:
             signal.raise_signal(signal.SIGUSR1)
             reached.append("end")
 
-    pytest.raises(Interrupted, block)
+    with pytest.raises(Interrupted):
+        block()
     assert reached == ["end"]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
