@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from feedhandler.worker.route import new_image
+from feedhandler.image import new_image
 
 COMPARED_FRAMES: Final = 200
 """So many records may pass until two books can be compared."""

@@ -11,8 +11,8 @@ import msgspec
 
 from feedhandler import wire
 from feedhandler.bybit.products import Nature
+from feedhandler.image import BookImage, Image, new_image
 from feedhandler.wire import DOWN, ENDED, LIVE, REJECTED, RESYNCING, STALE, SUBSCRIBING
-from feedhandler.worker.image import BookImage, FieldsImage, Image, RpiBookImage
 
 TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     SUBSCRIBING: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
@@ -286,13 +286,3 @@ class Route:
         self.fold()
         # A topic may be live before its first record: the venue's announcements are.
         return self.image.compose() if self.image is not None else None
-
-
-def new_image(topic: str) -> Image:
-    """Return an image that has folded nothing yet."""
-    if topic.startswith("orderbook.rpi."):
-        return RpiBookImage()
-    if not topic.startswith("orderbook."):
-        return FieldsImage()
-    depth = topic.split(".", 2)[1]
-    return BookImage(int(depth) if depth.isascii() and depth.isdecimal() else None)

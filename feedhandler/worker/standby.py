@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from feedhandler.bybit.products import Nature
+from feedhandler.image import Image, new_image
 from feedhandler.wire import DELTA, LIVE, RESYNCING, SNAPSHOT, STALE
-from feedhandler.worker.image import Image
 from feedhandler.worker.paired import Frame, Ids, PairedLane
 from feedhandler.worker.race import DEAD_QUIET_RECORDS, DEAD_S, HOLD_NS, Copy, Race
-from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route, new_image
+from feedhandler.worker.route import JOURNAL_LIMIT, UNBASED, Hole, Route
 
 if TYPE_CHECKING:
     from feedhandler.worker.lines import Lines

@@ -39,6 +39,7 @@ SHARED: Final = (
     "feedhandler.control",
     "feedhandler.credentials",
     "feedhandler.errors",
+    "feedhandler.image",
     "feedhandler.log",
     "feedhandler.runtime",
     "feedhandler.wire",
@@ -58,6 +59,7 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.bybit.messages.uninterrupted": Layer((), ()),
     "feedhandler.bybit*": Layer(("feedhandler.errors",), pure=True),
     "feedhandler.book": Layer(("feedhandler.bybit", "feedhandler.errors", "feedhandler.wire"), pure=True),
+    "feedhandler.image": Layer(pure=True),
     "feedhandler.config.model": Layer(("feedhandler.bybit",), pure=True),
     # Shared, with the file system or a stream at the other end.
     "feedhandler.runtime": Layer(),
@@ -78,7 +80,8 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.worker.main": Layer(SHARED, ("msgspec", "uvloop")),
     "feedhandler.worker.__main__": Layer(SHARED, ()),
     "feedhandler.worker*": Layer(
-        ("feedhandler.bybit", "feedhandler.book", "feedhandler.config.model", "feedhandler.wire"), pure=True
+        ("feedhandler.bybit", "feedhandler.book", "feedhandler.config.model", "feedhandler.image", "feedhandler.wire"),
+        pure=True,
     ),
     # The control plane.
     "feedhandler.supervisor.assignment": Layer(("feedhandler.config.model", "feedhandler.bybit"), pure=True),

@@ -6,8 +6,7 @@ import msgspec
 import pytest
 from support.lane import book, message, ticker
 
-from feedhandler.worker.image import BookImage, FieldsImage, Image, ImageError, RpiBookImage
-from feedhandler.worker.route import new_image
+from feedhandler.image import BookImage, FieldsImage, Image, ImageError, RpiBookImage, new_image
 
 BOOK, RPI, TICKER, POOL = "orderbook.50.BTCUSDT", "orderbook.rpi.BTCUSDT", "tickers.BTCUSDT", "insurance.USDT"
 

@@ -230,3 +230,13 @@ class FieldsImage:
         rows = list(self._rows.values())
         data = rows if isinstance(self._last.data, list) else rows[0]
         return msgspec.json.encode(msgspec.structs.replace(self._last, type="snapshot", data=data))
+
+
+def new_image(topic: str) -> Image:
+    """Return an image that has folded nothing yet."""
+    if topic.startswith("orderbook.rpi."):
+        return RpiBookImage()
+    if not topic.startswith("orderbook."):
+        return FieldsImage()
+    depth = topic.split(".", 2)[1]
+    return BookImage(int(depth) if depth.isascii() and depth.isdecimal() else None)
