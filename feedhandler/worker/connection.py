@@ -141,6 +141,7 @@ class Connection:
             self._failures = 0 if self._flowed else self._failures + 1
             if self._settings.max_attempts and self._failures >= self._settings.max_attempts:
                 self.gave_up = f"gave up after {self._failures} attempts: {self._reason}"
+                self._objection = ""
                 self._down(self.gave_up)
                 return
             if not self._closing:
@@ -227,7 +228,10 @@ class Connection:
             self._down(self._reason)
 
     def _down(self, reason: str) -> None:
-        self.lane.closed(self.explain(reason), time.time_ns())
+        reason, now_ns = self.explain(reason), time.time_ns()
+        self.lane.closed(reason, now_ns)
+        if not self._objection:
+            self.lane.unbar(reason, now_ns)
 
     def give_up(self, reason: str) -> None:
         """Drop the connection at once; it is dialled again."""
@@ -300,7 +304,7 @@ class Connection:
         for topic in [topic for topic in self.session.topics if topic not in self._told]:
             self._told.add(topic)
             if self.session.phase(topic) not in (Phase.SUBSCRIBED, Phase.REFUSED):
-                self.lane.refused(topic, self._objection, time.time_ns())
+                self.lane.barred(topic, self._objection, time.time_ns())
 
     def data_flows(self) -> None:
         """It worked: the next loss is a new one."""

@@ -54,6 +54,7 @@ class Lane:
     """What one connection carries."""
 
     __slots__ = (
+        "_barred",
         "_cadence",
         "_canary_seen",
         "_feed",
@@ -86,6 +87,8 @@ class Lane:
         self._canary_seen = False
         """The canary has come on some connection of this lane: the venue serves it."""
         self.up = False
+        self._barred: set[str] = set()
+        """Topics that are rejected for the connection's sake, not for their own."""
         self._cadence = Cadence()
         self._quiet_frames = 0
         self._quiet_since_ns = 0
@@ -136,6 +139,7 @@ class Lane:
     def remove(self, topic: str) -> None:
         """Carry a topic no more."""
         del self.routes[topic]
+        self._barred.discard(topic)
 
     def resyncs_due(self, now_s: float) -> list[str]:
         """Return the topics to unsubscribe and subscribe now; each is returned once."""
@@ -385,7 +389,22 @@ class Lane:
             self.promised_ns, self._canary_seen = 0, False
             self.strange("unexpected", f"the canary {topic} is refused; its connection has none for now", text.encode())
         if route := self.routes.get(topic):
+            self._barred.discard(topic)
             self._feed.enter(route, REJECTED, text, now_ns)
+
+    def barred(self, topic: str, text: str, now_ns: int) -> None:
+        """A topic cannot be had, and not for its own sake: the venue refuses the key."""
+        self.refused(topic, text, now_ns)
+        if topic in self.routes:
+            self._barred.add(topic)
+
+    def unbar(self, reason: str, now_ns: int) -> None:
+        """What is said of the key is not the latest any more: topics barred for it are down as all the others are."""
+        for topic in self._barred:
+            route = self.routes[topic]
+            if route.state == REJECTED:
+                self._feed.enter(route, DOWN, reason, now_ns)
+        self._barred.clear()
 
     def closed(self, reason: str, now_ns: int) -> None:
         """The connection is gone, or could not be opened. What the venue refused stays refused."""

@@ -20,7 +20,7 @@ TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     STALE: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
     RESYNCING: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
     DOWN: frozenset({SUBSCRIBING, DOWN, ENDED}),
-    REJECTED: frozenset({SUBSCRIBING, REJECTED, ENDED}),
+    REJECTED: frozenset({SUBSCRIBING, DOWN, REJECTED, ENDED}),
     ENDED: frozenset(),
 }
 """From each state, the states that may follow. A state that follows itself has a new reason."""

@@ -79,6 +79,9 @@ class Peer(WSListener):
         self.requests.append(request)
         if request["op"] == "ping" and self.venue.answers_pings:
             self.send({"success": True, "ret_msg": "pong", "conn_id": "c", "op": "ping"})
+        elif request["op"] == "auth" and self.venue.auths_cut:
+            self.venue.auths_cut -= 1
+            transport.disconnect(False)
         elif request["op"] == "auth":
             text = self.venue.objection
             self.send({"success": not text, "ret_msg": text, "op": "auth", "conn_id": "c"})
@@ -121,6 +124,8 @@ class Venue:
         self.refused_s: list[float] = []
         self.objection = ""
         """Against any ``auth``; the connection is cut behind it."""
+        self.auths_cut = 0
+        """How many more times the connection is cut in place of an answer to ``auth``."""
         self.barred = ""
         """Against any subscription."""
         self.answers_pings = self.answers_requests = self.answers_close = True
@@ -1095,6 +1100,47 @@ def test_refused_key_is_tried_again_ever_later_and_works_when_it_is_right(monkey
             venue.peers[5].reset()
             await until(lambda: connection.news[-1].startswith("authenticates again"), "refused once more")
             assert connection.news[-1] == "authenticates again in 0 s"  # from the beginning: 60 ms
+
+    uvloop.run(scene())
+
+
+def test_outage_after_a_refused_key_is_told_as_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rejected while the refusal is the latest word; refused or cut before the answer: down, and why; then rejected again."""
+    monkeypatch.setattr(backoff, "AUTH_RETRY_S", 0.06)
+
+    async def scene() -> None:
+        rig = Rig("private")
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=Signer()) as (connection, _):
+            venue.objection = "Params Error"
+            await until(lambda: rig.state(ORDER) == "rejected", "the refusal")
+            venue.refusals = [picows.WSUpgradeResponse.create_error_response(502, b"no")]
+            await until(lambda: reasons(rig, ORDER), "down")
+            assert reasons(rig, ORDER) == ["refused: HTTP 502"]
+            await until(lambda: rig.state(ORDER) == "rejected", "the next refusal")
+            assert rig.route(ORDER).reason == "Params Error"
+            venue.auths_cut = 1
+            await until(lambda: len(reasons(rig, ORDER)) == 2, "down again")
+            assert reasons(rig, ORDER)[1] == "connection lost"
+            venue.objection = ""
+            await until(lambda: rig.state(ORDER) == "live", "live")
+            assert connection.gave_up == ""
+
+    uvloop.run(scene())
+
+
+def test_giving_up_on_a_refused_key_is_told_as_any_giving_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rejected in between; in the end down, for nobody tries any more."""
+    monkeypatch.setattr(backoff, "AUTH_RETRY_S", 0.01)
+
+    async def scene() -> None:
+        rig = Rig("private")
+        settings: dict[str, Any] = {"sign": Signer(), "max_attempts": 2}
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, **settings) as (connection, _):
+            venue.objection = "Params Error"
+            await connection.task
+            assert connection.gave_up == "gave up after 2 attempts: authentication refused: Params Error"
+            assert reasons(rig, ORDER) == [connection.gave_up]
+            assert "rejected" in [status(one).state for one in rig.records]
 
     uvloop.run(scene())
 

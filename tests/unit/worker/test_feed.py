@@ -663,6 +663,41 @@ def test_lost_connection_is_told_on_every_topic_with_its_reason() -> None:
     assert [said.lines_up for said in told.values()] == [0, 0]
 
 
+def test_topics_barred_for_the_key_are_down_once_something_newer_is_known() -> None:
+    """Rejected while the connection that was refused ends; then down for its reason. Refused for themselves they stay so."""
+    rig = Rig("private")
+    rig.carry("order", "wallet", "orders")
+    rig.lane.opened(rig.now_ns)
+    rig.lane.refused("orders", "no such topic", rig.now_ns)
+    for topic in ("order", "wallet"):
+        rig.lane.barred(topic, "wrong key", rig.now_ns)
+    rig.feed.release(rig.lane, ["wallet"], "no longer assigned", rig.now_ns)
+    rig.take()
+    rig.lane.closed("authentication refused: wrong key", rig.now_ns)
+    assert states(rig) == []
+    rig.lane.closed("cannot connect", rig.now_ns)
+    rig.lane.unbar("cannot connect", rig.now_ns)
+    assert states(rig) == [("down", "cannot connect")]
+    assert (rig.state("order"), rig.state("orders")) == ("down", "rejected")
+
+
+def test_topic_barred_and_then_refused_for_itself_stays_refused() -> None:
+    """The key is right by then: what the venue says of the topic counts."""
+    rig = Rig("private")
+    rig.carry("orders", "order")
+    for topic in ("orders", "order"):
+        rig.lane.barred(topic, "wrong key", rig.now_ns)
+    rig.lane.barred("gone meanwhile", "wrong key", rig.now_ns)
+    rig.lane.opened(rig.now_ns)
+    rig.lane.refused("orders", "no such topic", rig.now_ns)
+    rig.subscribe("order")
+    rig.take()
+    rig.lane.closed("connection lost", rig.now_ns)
+    rig.lane.unbar("connection lost", rig.now_ns)
+    assert states(rig) == [("down", "connection lost")]
+    assert (rig.state("orders"), rig.route("orders").reason) == ("rejected", "no such topic")
+
+
 def test_reconnected_topics_come_back_with_a_snapshot_and_the_whole_hole() -> None:
     """Down, subscribing, live; the hole goes from the last message known to the first new one."""
     rig = Rig()
