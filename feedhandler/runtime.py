@@ -47,6 +47,9 @@ class CarriedWorker(msgspec.Struct, kw_only=True):
     addresses: list[str]
     """Where its PUB socket is bound."""
     topics: list[str]
+    generation: int = 0
+    """How many successors by command this worker has had. Whoever is connected to an earlier one connects to this one,
+    too, and goes on reading the earlier one until it has ended."""
 
 
 class FeedDirectory(msgspec.Struct, kw_only=True):
