@@ -24,14 +24,14 @@ from feedhandler.bybit.operations import Pong
 from feedhandler.bybit.products import MAX_MESSAGE_BYTES
 from feedhandler.config.model import Connection as Settings
 from feedhandler.credentials import CredentialsError
-from feedhandler.worker.backoff import Backoff, auth_pause_s
+from feedhandler.worker.admission import Admission
+from feedhandler.worker.backoff import Backoff
 from feedhandler.worker.feed import Lane
 from feedhandler.worker.session import (
     Acknowledged,
     Asked,
     Authorized,
     Disconnect,
-    Phase,
     Refused,
     Send,
     Session,
@@ -94,13 +94,7 @@ class Connection:
         self._settings = settings
         self._permit = permit
         """Waited for before each dial, for the venue's connection budget is shared; says what was remarkable."""
-        self._sign = sign
-        self._auth_failures = 0
-        """In a row."""
-        self._objection = ""
-        """Why nothing may be subscribed until the next attempt."""
-        self._told: set[str] = set()
-        """Topics that were told so."""
+        self._admission = Admission(sign, session, lane)
         self._least_s = 0.0
         self._backoff = Backoff(settings.reconnect_base_s, settings.reconnect_cap_s, random.random)
         self._loop = asyncio.get_running_loop()
@@ -118,7 +112,7 @@ class Connection:
     async def _keep_open(self) -> None:
         while not self._closing:
             self._flowed = self._subscribed = False
-            self._objection = ""
+            self._admission.begin()
             if self._permit is not None and (remark := await self._permit(self.name)):
                 self.news.append(remark)
             transport = await self._dial()
@@ -141,7 +135,7 @@ class Connection:
             self._failures = 0 if self._flowed else self._failures + 1
             if self._settings.max_attempts and self._failures >= self._settings.max_attempts:
                 self.gave_up = f"gave up after {self._failures} attempts: {self._reason}"
-                self._objection = ""
+                self._admission.begin()  # there is none, and that is the latest word
                 self._down(self.gave_up)
                 return
             if not self._closing:
@@ -150,9 +144,9 @@ class Connection:
 
     def _pause_s(self) -> float:
         """Return the pause before the next attempt."""
-        if not self._objection:
+        if not self._admission.objection:
             return self._backoff.next_s(self._least_s)
-        pause_s = auth_pause_s(self._auth_failures, random.random())  # noqa: S311 - no secret
+        pause_s = self._admission.pause_s(random.random())  # noqa: S311 - no secret
         self.news.append(f"authenticates again in {pause_s:.0f} s")
         return pause_s
 
@@ -230,7 +224,7 @@ class Connection:
     def _down(self, reason: str) -> None:
         reason, now_ns = self.explain(reason), time.time_ns()
         self.lane.closed(reason, now_ns)
-        if not self._objection:
+        if not self._admission.objection:
             self.lane.unbar(reason, now_ns)
 
     def give_up(self, reason: str) -> None:
@@ -281,30 +275,18 @@ class Connection:
         self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
-        auth = b""
-        if self._sign is not None:
-            try:
-                auth = self._sign(time.time_ns() // 1_000_000)
-            except CredentialsError as error:
-                self._locked_out(str(error), str(error))
-                return
+        try:
+            auth = self._admission.request(time.time_ns())
+        except CredentialsError as error:
+            self._locked_out(str(error), str(error))
+            return
         self.session.opened(self._loop.time(), auth)
         self.step()
 
     def _locked_out(self, text: str, reason: str) -> None:
-        """Say on every topic why it cannot be had, and leave the venue in peace for a while."""
-        self.lane.count("auth_failures")
-        self._auth_failures += 1
-        self._objection, self._told = text, set()
-        self._refuse_untold()
+        """Leave the venue in peace for a while."""
+        self._admission.denied(text, time.time_ns())
         self.give_up(reason)
-
-    def _refuse_untold(self) -> None:
-        """Topics wanted while we are locked out are no better off. What is subscribed, or refused for itself, stays so."""
-        for topic in [topic for topic in self.session.topics if topic not in self._told]:
-            self._told.add(topic)
-            if self.session.phase(topic) not in (Phase.SUBSCRIBED, Phase.REFUSED):
-                self.lane.barred(topic, self._objection, time.time_ns())
 
     def data_flows(self) -> None:
         """It worked: the next loss is a new one."""
@@ -326,8 +308,7 @@ class Connection:
 
     def step(self) -> None:
         """Do what the session wants done now, and sleep until it wants something again."""
-        if self._objection:
-            self._refuse_untold()
+        self._admission.tell(time.time_ns())
         if self._transport is None:
             return
         for action in self.session.step(self._loop.time()):
@@ -337,7 +318,8 @@ class Connection:
                 case Asked(topics):
                     self.lane.asked(topics)
                 case Acknowledged(topics):
-                    self._subscribed, self._auth_failures = True, 0
+                    self._subscribed = True
+                    self._admission.granted()
                     self.lane.acknowledged(topics, time.time_ns())
                 case Refused(topic, text):
                     self.news.append(f"refused {topic}: {text}")
