@@ -1,6 +1,7 @@
 """The API key and secret of a private endpoint: read anew at each connect, kept nowhere, told to nobody.
 
-A key may be exchanged, or come only later, while the feed runs: so whoever connects reads it again. The values live in
+A key may be exchanged, or come only later, while the feed runs: so whoever connects reads it again, before the dial (no
+key, no dial) and once more to sign in, by when it may be another. The values live in
 one call's locals, and no error, log line or ``repr`` holds them: errors name the place.
 """
 

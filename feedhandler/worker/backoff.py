@@ -7,9 +7,12 @@ REFUSED_CAP_S: Final = 120.0
 """The longest pause after refusals that call for patience, unless the venue itself asks for more."""
 AUTH_RETRY_S: Final = 60.0
 AUTH_RETRY_CAP_S: Final = 600.0
-"""Pauses after the venue refused our key, or we had none to show; doubled each time. A wrong key does not become right
-by asking: the venue hangs up on those who loop, and counts their connections (dossier 3.1). Yet somebody may mend the key,
-or the clock, and should not have to tell us."""
+"""Pauses after the venue refused our key; doubled each time. A wrong key does not become right by asking: the venue
+hangs up on those who loop, and counts their connections (dossier 3.1). Yet somebody may mend the key, or the clock, and
+should not have to tell us."""
+KEY_LOOK_S: Final = 3.0
+"""How often a key that is not there is looked for: on this machine, at the cost of nobody. Once it is there it is used
+within 5 s."""
 
 
 class Backoff:

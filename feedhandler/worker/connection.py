@@ -23,7 +23,6 @@ from feedhandler.bybit import authentication, operations
 from feedhandler.bybit.operations import Pong
 from feedhandler.bybit.products import MAX_MESSAGE_BYTES
 from feedhandler.config.model import Connection as Settings
-from feedhandler.credentials import CredentialsError
 from feedhandler.worker.admission import Admission
 from feedhandler.worker.backoff import Backoff
 from feedhandler.worker.feed import Lane
@@ -76,7 +75,8 @@ class Connection:
         """Begin to dial.
 
         ``sign`` makes the ``auth`` request that a private connection begins with, as of Unix ms; it raises
-        `CredentialsError` where there is no key to sign with.
+        `CredentialsError` where there is no key to sign with. It is asked before each dial, too: without a key none is
+        spent.
         """
         self.name = name
         self.url = url
@@ -112,42 +112,51 @@ class Connection:
     async def _keep_open(self) -> None:
         while not self._closing:
             self._flowed = self._subscribed = False
-            self._admission.begin()
-            if self._permit is not None and (remark := await self._permit(self.name)):
-                self.news.append(remark)
-            transport = await self._dial()
-            if transport is None:
-                self.news.append(f"attempt failed: {self._reason}")
-                self._down(self._reason)
-            else:
-                try:
-                    # Returns at the end of the connection; raises what a callback raised: a bug of ours.
-                    await transport.wait_disconnected()
-                except picows.WSError as error:
-                    # Raised by picows alone: a frame that is none, which is the venue's doing.
-                    self.lane.count("unparsed")
-                    self._reason = self._reason or f"broke the WebSocket protocol: {error}"
-                except asyncio.CancelledError:
-                    transport.disconnect(False)  # the loop ends, and nobody else will
-                    raise
-                finally:
-                    self._ended()
+            if dialled := self._admission.begin(time.time_ns()):
+                await self._attempt()
+            elif self._reason != self._admission.missing:
+                self._reason = self._admission.missing
+                self.news.append(f"is not dialled: {self._reason}")
             self._failures = 0 if self._flowed else self._failures + 1
             if self._settings.max_attempts and self._failures >= self._settings.max_attempts:
                 self.gave_up = f"gave up after {self._failures} attempts: {self._reason}"
-                self._admission.begin()  # there is none, and that is the latest word
+                self._admission.end()
                 self._down(self.gave_up)
                 return
             if not self._closing:
-                self.lane.count("reconnects")
+                if dialled:
+                    self.lane.count("reconnects")
                 await asyncio.sleep(self._pause_s())
+
+    async def _attempt(self) -> None:
+        """Dial, and wait for the end of what that brings up."""
+        if self._permit is not None and (remark := await self._permit(self.name)):
+            self.news.append(remark)
+        transport = await self._dial()
+        if transport is None:
+            self.news.append(f"attempt failed: {self._reason}")
+            self._down(self._reason)
+            return
+        try:
+            # Returns at the end of the connection; raises what a callback raised: a bug of ours.
+            await transport.wait_disconnected()
+        except picows.WSError as error:
+            # Raised by picows alone: a frame that is none, which is the venue's doing.
+            self.lane.count("unparsed")
+            self._reason = self._reason or f"broke the WebSocket protocol: {error}"
+        except asyncio.CancelledError:
+            transport.disconnect(False)  # the loop ends, and nobody else will
+            raise
+        finally:
+            self._ended()
 
     def _pause_s(self) -> float:
         """Return the pause before the next attempt."""
         if not self._admission.objection:
             return self._backoff.next_s(self._least_s)
         pause_s = self._admission.pause_s(random.random())  # noqa: S311 - no secret
-        self.news.append(f"authenticates again in {pause_s:.0f} s")
+        if not self._admission.missing:
+            self.news.append(f"authenticates again in {pause_s:.0f} s")
         return pause_s
 
     async def _dial(self) -> WSTransport | None:
@@ -275,10 +284,9 @@ class Connection:
         self._socket = transport.underlying_transport.get_extra_info("socket")
         self.news.append("connected")
         self.lane.opened(time.time_ns())
-        try:
-            auth = self._admission.request(time.time_ns())
-        except CredentialsError as error:
-            self._locked_out(str(error), str(error))
+        auth = self._admission.request(time.time_ns())
+        if auth is None:
+            self.give_up(self._admission.missing)
             return
         self.session.opened(self._loop.time(), auth)
         self.step()

@@ -393,7 +393,7 @@ class Lane:
             self._feed.enter(route, REJECTED, text, now_ns)
 
     def barred(self, topic: str, text: str, now_ns: int) -> None:
-        """A topic cannot be had, and not for its own sake: the venue refuses the key."""
+        """A topic cannot be had, and not for its own sake: the venue refuses the key, or there is none."""
         self.refused(topic, text, now_ns)
         if topic in self.routes:
             self._barred.add(topic)

@@ -19,7 +19,7 @@ TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     LIVE: frozenset({STALE, RESYNCING, DOWN, REJECTED, ENDED}),
     STALE: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
     RESYNCING: frozenset({LIVE, RESYNCING, DOWN, REJECTED, ENDED}),
-    DOWN: frozenset({SUBSCRIBING, DOWN, ENDED}),
+    DOWN: frozenset({SUBSCRIBING, DOWN, REJECTED, ENDED}),
     REJECTED: frozenset({SUBSCRIBING, DOWN, REJECTED, ENDED}),
     ENDED: frozenset(),
 }

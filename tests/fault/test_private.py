@@ -23,6 +23,7 @@ from support.wiretap import Wiretap
 
 from feedhandler import wire
 from feedhandler.bybit.authentication import EXPIRES_AFTER_MS, TEST_KEY, TEST_SECRET, signature
+from feedhandler.worker.backoff import KEY_LOOK_S
 
 TOPICS: Final = ("order", "execution", "wallet")
 ORDER: Final = "private.order"
@@ -216,6 +217,24 @@ def test_key_is_read_again_at_each_connect(tmp_path: Path, venue: Simulator) -> 
         kill(feed.worker("private")["pid"])
         wait_state(ear, "live")
         assert told(ear)["blind_from_ns"] < refused_ns < told(ear)["blind_to_ns"]
+
+
+def test_missing_key_costs_no_dial_and_is_used_within_5_s_of_its_coming(tmp_path: Path, venue: Simulator) -> None:
+    """Inject no key → `rejected` and why, nothing dialled however often it is looked for; when it comes → live by itself."""
+    secret = in_file(tmp_path / "secret", TEST_SECRET)
+    feed = feed_at(tmp_path, venue, key=f'{{ file = "{tmp_path}/key" }}', secret=secret)
+    with ear_of(feed) as ear, feed:
+        text = f"no API key: file {tmp_path}/key cannot be read: No such file or directory"
+        wait_until(lambda: [told(ear, one).get("reason") for one in SUBJECTS] == [text] * len(SUBJECTS), "missing")
+        assert told(ear)["state"] == "rejected"
+        time.sleep(2 * KEY_LOOK_S)
+        assert venue.stats()["connection_attempts"] == 1  # linear's
+        assert feed.counters("private")["auth_failures"] == 1
+        assert len([line for line in feed.log_lines() if "is not dialled" in line["message"]]) == 1
+        in_file(tmp_path / "key", TEST_KEY)
+        wait_until(lambda: {told(ear, one)["state"] for one in SUBJECTS} == {"live"}, "live", 5)
+        assert venue.stats()["connection_attempts"] == 2
+        assert not breaks(ear.records)
 
 
 # Who never sees it.

@@ -70,6 +70,8 @@ LAW: Final[dict[str, Layer]] = {
     "feedhandler.worker.connection": Layer(
         ("feedhandler.bybit", "feedhandler.config.model", "feedhandler.credentials"), ("msgspec", "picows")
     ),
+    # Pure but for the key, which is read when it is asked for.
+    "feedhandler.worker.admission": Layer(("feedhandler.credentials",), ()),
     "feedhandler.worker.publisher": Layer(("feedhandler.runtime", "feedhandler.wire"), ("msgspec", "zmq")),
     # The worker's own end of the control plane: loop, signals, its use of the machine, the socket to the supervisor.
     "feedhandler.worker.carrier": Layer(("feedhandler.bybit", "feedhandler.config.model", "feedhandler.wire"), ()),

@@ -1,6 +1,5 @@
 """What is said of topics while the venue does not let a connection in."""
 
-import pytest
 from support.lane import Rig, states
 
 from feedhandler.bybit.operations import Acknowledgement
@@ -44,13 +43,23 @@ def answer(req_id: int, text: str = "") -> Acknowledgement:
 
 
 def test_request_is_signed_as_of_the_time_given() -> None:
-    """In ms; a public connection has none, and without a key there is none to be had."""
+    """In ms; a public connection has none."""
     door = Door()
     assert door.admission.request(1_700_000_000_123_456_789) == b"signed 1700000000123"
-    door.missing = "no API key"
-    with pytest.raises(CredentialsError):
-        door.admission.request(1)
     assert Admission(None, door.session, door.rig.lane).request(1) == b""
+
+
+def test_attempt_without_a_key_is_not_worth_a_dial() -> None:
+    """Each look tells the topics of then; a failure is counted once, and again where there was a key meanwhile."""
+    door = Door(ORDER)
+    assert door.admission.begin(0)
+    for missing, counted in (("no API key", 1), ("no API key", 1), ("no API secret", 2), ("", 2), ("no API secret", 3)):
+        door.missing = missing
+        assert door.admission.begin(door.rig.now_ns) is not bool(missing)
+        assert (door.admission.missing, door.admission.objection) == (missing, missing)
+        assert door.rig.feed.counters["auth_failures"] == counted
+    assert states(door.rig) == [("rejected", "no API key"), ("rejected", "no API secret")]
+    assert Admission(None, door.session, door.rig.lane).begin(0)
 
 
 def test_objection_is_told_on_every_topic_once_and_on_those_that_come_later() -> None:
@@ -63,7 +72,7 @@ def test_objection_is_told_on_every_topic_once_and_on_those_that_come_later() ->
         door.admission.tell(door.rig.now_ns)
     assert states(door.rig) == [("rejected", "Params Error")]
     assert door.rig.state(WALLET) == "rejected"
-    door.admission.begin()
+    door.admission.begin(door.rig.now_ns)
     door.want(BAD)
     door.admission.tell(door.rig.now_ns)
     assert (door.admission.objection, states(door.rig)) == ("", [])
@@ -93,3 +102,25 @@ def test_pauses_grow_until_the_venue_lets_us_in() -> None:
     door.admission.granted()
     door.admission.denied("Params Error", door.rig.now_ns)
     assert [*pauses_s, door.admission.pause_s(1.0)] == [60, 120, 240, 66]
+
+
+def test_missing_key_is_looked_for_every_few_seconds() -> None:
+    """And makes a refused one wait no longer."""
+    door = Door(ORDER)
+    door.admission.denied("Params Error", door.rig.now_ns)
+    door.missing = "no API key"
+    for _ in range(20):
+        door.admission.begin(door.rig.now_ns)
+        assert door.admission.pause_s(1.0) < 4
+    door.missing = ""
+    assert door.admission.begin(door.rig.now_ns)
+    door.admission.denied("Params Error", door.rig.now_ns)
+    assert door.admission.pause_s(0.0) == 120
+
+
+def test_end_takes_the_objection_back() -> None:
+    """Nobody tries any more: what is said last is that."""
+    door = Door(ORDER)
+    door.admission.denied("Params Error", door.rig.now_ns)
+    door.admission.end()
+    assert door.admission.objection == ""

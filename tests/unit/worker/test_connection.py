@@ -24,7 +24,7 @@ from feedhandler import wire
 from feedhandler.bybit.products import PRODUCTS
 from feedhandler.config.model import Connection as Settings
 from feedhandler.credentials import CredentialsError
-from feedhandler.worker import backoff
+from feedhandler.worker import admission, backoff
 from feedhandler.worker import connection as module
 from feedhandler.worker.connection import Connection
 from feedhandler.worker.session import Session
@@ -1029,7 +1029,7 @@ def test_private_connection_authenticates_anew_on_every_connect() -> None:
             await until(lambda: data(rig) == [order(1)], "an order")
             (await venue.peer()).reset()
             await until(lambda: len(venue.peers) == 2 and rig.state(ORDER) == "live", "live again")
-            assert auths(venue) == ["signed 1", "signed 2"]
+            assert auths(venue) == ["signed 2", "signed 4"]  # the others were looks whether there is a key
             hole = rig.route(ORDER).hole
             assert hole is not None
             assert hole.to_ns is not None
@@ -1039,36 +1039,122 @@ def test_private_connection_authenticates_anew_on_every_connect() -> None:
     uvloop.run(scene())
 
 
-@pytest.mark.parametrize(
-    ("objection", "missing", "told"),
-    [
-        ("error:USVC1111", "", "authentication refused: error:USVC1111"),
-        ("", "no API key: environment variable X is not set", "no API key: environment variable X is not set"),
-    ],
-    ids=["refused", "missing"],
-)
-def test_key_that_is_refused_or_missing_rejects_the_topics_and_is_not_tried_again_soon(
-    objection: str, missing: str, told: str
-) -> None:
-    """In the venue's words or ours; they stay so although the venue hangs up, and topics that come later are told, too."""
+def test_key_that_is_refused_rejects_the_topics_and_is_not_tried_again_soon() -> None:
+    """In the venue's words; they stay so although the venue hangs up, and topics that come later are told, too."""
 
     async def scene() -> None:
-        rig, signer = Rig("private"), Signer(missing)
-        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=signer) as (connection, _):
-            venue.objection = objection
+        rig = Rig("private")
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=Signer()) as (connection, _):
+            venue.objection = "error:USVC1111"
             await until(lambda: any("again in" in line for line in connection.news), "the pause")
-            assert connection.news[:2] == ["connected", f"lost: {told}"]
+            assert connection.news[:2] == ["connected", "lost: authentication refused: error:USVC1111"]
             assert 60 <= int(connection.news[2].removeprefix("authenticates again in ").removesuffix(" s")) <= 66
             rig.carry(WALLET)
             connection.session.want([WALLET])
             connection.step()
             await asyncio.sleep(0.2)
             assert {rig.state(topic) for topic in (ORDER, WALLET)} == {"rejected"}
-            assert {rig.route(topic).reason for topic in (ORDER, WALLET)} == {objection or missing}
-            assert len(venue.peers) == 1
-            assert len(auths(venue)) == (0 if missing else 1)
+            assert {rig.route(topic).reason for topic in (ORDER, WALLET)} == {"error:USVC1111"}
+            assert len(venue.peers) == len(auths(venue)) == 1
             assert not (await venue.peer()).subscribed()
             assert rig.feed.counters["auth_failures"] == 1
+
+    uvloop.run(scene())
+
+
+def test_without_a_key_nothing_is_dialled_and_one_that_comes_is_used_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every topic is rejected for the reason, said once however often it is looked for; no leave to dial is asked for."""
+    monkeypatch.setattr(admission, "KEY_LOOK_S", 0.02)
+
+    async def scene() -> None:
+        rig, signer, asked = Rig("private"), Signer("no API key: X is not set"), []
+
+        async def permit(name: str) -> str:
+            asked.append(name)
+            return ""
+
+        settings: dict[str, Any] = {"sign": signer, "permit": permit}
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, **settings) as (connection, _):
+            await until(lambda: len(signer.asked_ms) > 5, "looking again and again")
+            rig.carry(WALLET)
+            connection.session.want([WALLET])
+            connection.step()
+            told = {topic: (rig.state(topic), rig.route(topic).reason) for topic in (ORDER, WALLET)}
+            assert told == dict.fromkeys((ORDER, WALLET), ("rejected", "no API key: X is not set"))
+            signer.missing = "no API key: X is empty"
+            await until(lambda: rig.route(ORDER).reason == signer.missing, "another reason")
+            assert connection.news == [
+                "is not dialled: no API key: X is not set",
+                "is not dialled: no API key: X is empty",
+            ]
+            assert rig.feed.counters == {"auth_failures": 2}
+            assert (venue.peers, asked) == ([], [])
+            signer.missing = ""
+            await until(lambda: {rig.state(ORDER), rig.state(WALLET)} == {"live"}, "live")
+            assert len(venue.peers) == 1
+
+    uvloop.run(scene())
+
+
+def test_key_taken_away_is_told_at_the_next_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down for the loss, rejected for the key, and live when it is back; the hole goes over all of that."""
+    monkeypatch.setattr(admission, "KEY_LOOK_S", 0.02)
+
+    async def scene() -> None:
+        rig, signer = Rig("private"), Signer()
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, sign=signer):
+            await until(lambda: rig.state(ORDER) == "live", "live")
+            signer.missing = "no API key: X is not set"
+            lost_ns = time.time_ns()
+            (await venue.peer()).reset()
+            await until(lambda: rig.state(ORDER) == "rejected", "rejected")
+            signer.missing = ""
+            await until(lambda: rig.state(ORDER) == "live", "live again")
+            said = [status(one) for one in rig.records if one.kind == wire.STATUS]
+            assert [one.state for one in said] == ["subscribing", "live", "down", "rejected", "subscribing", "live"]
+            hole = rig.route(ORDER).hole
+            assert hole is not None
+            assert hole.to_ns is not None
+            assert hole.from_ns <= lost_ns < hole.to_ns
+
+    uvloop.run(scene())
+
+
+def test_key_taken_away_during_the_dial_ends_that_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent on it; the key is looked for as if it had been missing before."""
+    monkeypatch.setattr(admission, "KEY_LOOK_S", 0.02)
+
+    async def scene() -> None:
+        rig, signer = Rig("private"), Signer()
+
+        async def permit(_name: str) -> str:
+            signer.missing = "no API key: X is not set" if not rig.feed.counters["auth_failures"] else ""
+            return ""
+
+        settings: dict[str, Any] = {"sign": signer, "permit": permit}
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, **settings) as (connection, _):
+            await until(lambda: rig.state(ORDER) == "rejected", "rejected")
+            await until(lambda: venue.peers and venue.peers[0].gone, "the end of the connection")
+            assert venue.peers[0].requests == []
+            assert connection.news[:2] == ["connected", "lost: no API key: X is not set"]
+            signer.missing = ""
+            await until(lambda: rig.state(ORDER) == "live", "live")
+            assert len(venue.peers) == 2
+
+    uvloop.run(scene())
+
+
+def test_giving_up_for_want_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look is an attempt that failed, though nothing was dialled."""
+    monkeypatch.setattr(admission, "KEY_LOOK_S", 0.01)
+
+    async def scene() -> None:
+        rig = Rig("private")
+        settings: dict[str, Any] = {"sign": Signer("no API key: X is not set"), "max_attempts": 3}
+        async with serving() as venue, connecting(venue.url, ORDER, rig=rig, **settings) as (connection, _):
+            await connection.task
+            assert reasons(rig, ORDER) == ["gave up after 3 attempts: no API key: X is not set"]
+            assert venue.peers == []
 
     uvloop.run(scene())
 
