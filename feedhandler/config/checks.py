@@ -8,25 +8,24 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from feedhandler.bybit import topics
 from feedhandler.bybit.products import MAX_ACTIVE_TIME_MIN_S, PRODUCTS, SITES, args_characters
 from feedhandler.bybit.topics import TopicError
-from feedhandler.config import addresses, private
+from feedhandler.config import addresses, private, urls
 from feedhandler.config.addresses import AddressError
 from feedhandler.config.model import Config, Connection, Endpoint, Network, Subscriptions
 from feedhandler.config.plan import Wanted, is_private, publish, symbols, wanted, worker_name
 from feedhandler.config.problems import Problems, join, quote
 from feedhandler.control import SOCKET_NAME
-from feedhandler.runtime import MAX_IPC_PATH_BYTES, PRIVATE_DIRECTORY
+from feedhandler.runtime import EPOCH_FILE, FEED_FILE, MAX_IPC_PATH_BYTES, PRIVATE_DIRECTORY
 
 ENDPOINT_NAME: Final = re.compile("[a-z][a-z0-9_]*")
 
-_HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.ASCII)
-_VENUE_DOMAINS: Final = tuple(host.partition(".")[2] for host in SITES.values())
-_SUPERVISORS_OWN: Final = re.compile(rf"control|epoch|feed\.json|{PRIVATE_DIRECTORY}|.*\.lock")
-"""Names in the runtime directory that are taken (`feedhandler.runtime`)."""
+_OURS: Final = re.compile(
+    rf"{re.escape(SOCKET_NAME)}|{re.escape(EPOCH_FILE)}|{re.escape(FEED_FILE)}|{PRIVATE_DIRECTORY}|.*\.(lock|error)"
+)
+"""Names in the runtime directory that are taken (`feedhandler.runtime`), in ``private/`` beside it as well."""
 
 
 class Machine(NamedTuple):
@@ -50,7 +49,7 @@ def check(config: Config, written: dict[str, Any], machine: Machine, problems: P
         problems.add("runtime.group", f"there is no group {quote(config.runtime.group)} on this machine")
     _check_backoff(config.connection, written.get("connection", {}), "connection", problems)
     _check_active_time(config.connection, written.get("connection", {}), "connection", problems)
-    _check_site(config, problems)
+    private.check_active_time_for_all(config, problems)
     if not config.endpoints and problems.sound("endpoints"):
         problems.add("endpoints", "there is no endpoint; write at least one table [endpoints.NAME]")
     for name, endpoint in config.endpoints.items():
@@ -74,6 +73,7 @@ def check(config: Config, written: dict[str, Any], machine: Machine, problems: P
             if problems.sound(f"{key}.cpu[{at}]") and core not in machine.cores:
                 cores = ", ".join(map(str, sorted(machine.cores)))
                 problems.add(f"{key}.cpu[{at}]", f"there is no core {core} for us on this machine, only {cores}")
+    _check_site(config, problems)
     _check_addresses(config, machine, problems)
 
 
@@ -105,10 +105,23 @@ def _network(config: Config, endpoint: Endpoint, key: str, problems: Problems) -
 
 
 def _check_site(config: Config, problems: Problems) -> None:
-    """Judge the site of the top level: some endpoint must have a use for it."""
-    networks = {_network(config, one, join("endpoints", name), problems) for name, one in config.endpoints.items()}
-    if config.site and networks and networks.isdisjoint(("mainnet", None)):
+    """Judge the site of the top level: some endpoint must be there."""
+    if not config.site or not config.endpoints:
+        return
+    networks = {
+        name: _network(config, one, join("endpoints", name), problems) for name, one in config.endpoints.items()
+    }
+    on_mainnet = {name: config.endpoints[name] for name, network in networks.items() if network in ("mainnet", None)}
+    if not on_mainnet:
         problems.add("site", f'is for network = "mainnet", and nothing here is on that; leave {quote(config.site)} out')
+        return
+    for name, endpoint in on_mainnet.items():
+        key = join("endpoints", name)
+        is_known = problems.sound(f"{key}.site") and problems.sound(f"{key}.url")
+        is_there = endpoint.url.startswith(f"{SITES[config.site]}/") if endpoint.url else True
+        if not is_known or (is_there and endpoint.site in (None, config.site)):
+            return
+    problems.add("site", f"each endpoint on mainnet has a site or url of its own; leave {quote(config.site)} out")
 
 
 def _check_canary(endpoint: Endpoint, key: str, problems: Problems) -> None:
@@ -124,49 +137,27 @@ def _check_canary(endpoint: Endpoint, key: str, problems: Problems) -> None:
 
 def _check_url(config: Config, endpoint: Endpoint, key: str, problems: Problems) -> None:
     network = _network(config, endpoint, key, problems)
+    product = endpoint.product if problems.sound(f"{key}.product") else ""
     if endpoint.site and network not in (None, "mainnet"):
         problems.add(f"{key}.site", f'is for network = "mainnet", not for "{network}"')
+    if network == "demo" and product and not is_private(endpoint):
+        # Also with a URL: whatever is there, it would be published as what does not exist.
+        problems.add(
+            f"{key}.network",
+            f'"demo" serves private streams only, not {product}: take public data from the real market,'
+            f' network = "mainnet" in [{key}]',
+        )
     if not endpoint.url:
-        if network == "demo" and problems.sound(f"{key}.product") and not is_private(endpoint):
-            problems.add(
-                f"{key}.network",
-                f'"demo" serves private streams only, not {endpoint.product}: take public data from the real market,'
-                f' network = "mainnet" in [{key}]',
-            )
         return
-    text = _wrong_with_url(endpoint.url)
-    if not text and network == "sim" and _is_venue(endpoint.url):
+    text = urls.wrong(endpoint.url)
+    if not text and network == "sim" and urls.is_venue(endpoint.url):
         text = 'is the venue itself, but network = "sim" marks all data as simulated; say "mainnet" or "testnet"'
+    if not text and product:
+        text = urls.misplaced(endpoint.url, product)
     if not text and endpoint.site and not endpoint.url.startswith(f"{SITES[endpoint.site]}/"):
         text = f'is not at site = "{endpoint.site}"; one of the two is enough'
     if text:
         problems.add(f"{key}.url", text)
-
-
-def _wrong_with_url(url: str) -> str:
-    """Return what is wrong, or ``""``. A URL is not quoted: it may hold a password."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "is no URL"
-    if parts.username is not None:
-        return "holds a user name or a password: secrets do not belong in this file"
-    if parts.scheme not in ("ws", "wss"):
-        return 'must begin with "ws://" or "wss://"'
-    if not _HOST.fullmatch(parts.hostname or "") or " " in url:
-        return 'has no host; a whole one is "wss://stream.bybit.com/v5/public/linear"'
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        return "its port is no number from 1 to 65535"
-    return "has a fragment (#...), which no server ever sees" if parts.fragment else ""
-
-
-def _is_venue(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return any(host == domain or host.endswith(f".{domain}") for domain in _VENUE_DOMAINS)
 
 
 def _check_topics(endpoint: Endpoint, key: str, problems: Problems) -> None:
@@ -326,10 +317,11 @@ def _check_free(address: str, worker: str, bound: list[_Bound], machine: Machine
     directory = addresses.ipc_directory(address)
     if directory is not None:
         runtime = os.path.normpath(machine.runtime_directory)
-        if directory == runtime and _SUPERVISORS_OWN.fullmatch(address.rpartition("/")[2]):
-            raise AddressError("the supervisor keeps a file of that name there")
         # The directory of private streams is made when the feed starts, as is the runtime directory.
-        if directory not in (runtime, _private_directory(machine)) and not machine.is_directory(directory):
+        if directory in (runtime, _private_directory(machine)):
+            if _OURS.fullmatch(os.path.basename(os.path.normpath(address))):  # noqa: PTH119 - an address, not a path
+                raise AddressError("the feed keeps a file of that name there")
+        elif not machine.is_directory(directory):
             raise AddressError(f"there is no directory {quote(directory)}")
     for other in bound:
         if addresses.clash(address, other.address):

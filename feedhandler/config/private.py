@@ -10,9 +10,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from feedhandler.bybit import topics
-from feedhandler.config.model import Endpoint, Network, SecretSource
+from feedhandler.config.model import Config, Endpoint, Network, SecretSource
 from feedhandler.config.plan import is_private, symbols, wanted
-from feedhandler.config.problems import Problems, listed
+from feedhandler.config.problems import Problems, join, listed
 
 KEYS: Final = ("api_key", "api_secret", "retain", "allow_dcp")
 """Keys of an endpoint that have a meaning on private ones only."""
@@ -62,6 +62,16 @@ def check(endpoint: Endpoint, said: dict[str, Any], network: Network | None, key
         )
     if "max_age_s" in said.get("connection", {}) and endpoint.connection.max_age_s:
         problems.add(f"{key}.connection.max_age_s", "must be 0 on a private endpoint: no other line carries its topics")
+
+
+def check_active_time_for_all(config: Config, problems: Problems) -> None:
+    """Note an idle time in ``[connection]`` where there is no private endpoint."""
+    key = "connection.max_active_time_s"
+    if not config.connection.max_active_time_s or not problems.sound(key) or not config.endpoints:
+        return
+    products = {join("endpoints", name): is_private(endpoint) for name, endpoint in config.endpoints.items()}
+    if not any(private or not problems.sound(f"{own}.product") for own, private in products.items()):
+        problems.add(key, "is for private endpoints, and there is none here; leave it out")
 
 
 def check_together(endpoint: Endpoint, key: str, problems: Problems) -> None:

@@ -179,6 +179,17 @@ def test_check_shows_no_secret(tmp_path: Path) -> None:
     )
 
 
+def test_check_refuses_a_secret_in_a_url_unseen(tmp_path: Path) -> None:
+    """One line that names file, key and parameter, whatever the output; the value is not in it."""
+    (tmp_path / "feed.toml").write_text(f'{SOUND}url = "wss://example.org/v5/public/spot?api_key=hush"\n')
+    for option in ([], ["--json"], ["--explain"]):
+        done = feedhandler("check", "feed.toml", *option, cwd=tmp_path)
+        assert done.returncode == 2
+        told = 'feed.toml: endpoints.spot.url: holds "api_key" in its query: secrets do not belong in this file'
+        assert done.stderr.splitlines()[0] == told
+        assert "hush" not in done.stdout + done.stderr
+
+
 def test_check_of_the_simulators_account(tmp_path: Path) -> None:
     """Without a key an account is the simulator's, and that is said."""
     (tmp_path / "feed.toml").write_text(

@@ -22,7 +22,6 @@ SOUND = {
     "cores of this machine": SIM + LINEAR + ONE + "cpu = [0, 1]",
     "an address for everybody": SIM + LINEAR + ONE + 'publish = ["tcp://*:5600", "ipc://{runtime}/x"]',
     "demo with a network of its own": 'network = "demo"\n' + LINEAR + ONE + 'network = "mainnet"',
-    "demo with a URL": 'network = "demo"\n' + LINEAR + ONE + 'url = "wss://stream.bybit.com/v5/public/linear"',
     "another server": SIM + LINEAR + ONE + 'url = "ws://[::1]:9001/x?y=1"',
     "the venue's regional host": 'network = "mainnet"\n'
     + LINEAR
@@ -44,6 +43,15 @@ SOUND = {
     + 'site = "ge"\nurl = "wss://stream.bybitgeorgia.ge/v5/public/linear"',
     "rotation on two lines": SIM + LINEAR + ONE + "lines = 2\n[endpoints.linear.connection]\nmax_age_s = 60",
     "rotation where there are two lines": SIM + "[connection]\nmax_age_s = 60\n" + LINEAR + ONE,
+    "a site that one of two is at by URL": 'network = "mainnet"\nsite = "eu"\n'
+    + LINEAR
+    + ONE
+    + 'site = "jp"\n[endpoints.spot]\nproduct = "spot"\n'
+    + ONE
+    + 'url = "wss://stream.bybit.eu/v5/public/spot"',
+    "a path of one's own": SIM + LINEAR + ONE + 'url = "ws://127.0.0.1:9001/v5/public/linear/replayed"',
+    "the product's path behind another": SIM + LINEAR + ONE + 'url = "ws://127.0.0.1:9001/day7/v5/public/linear/"',
+    "no idle time for nobody": SIM + "[connection]\nmax_active_time_s = 0\n" + LINEAR + ONE,
     "a canary": SIM + LINEAR + ONE + '[endpoints.linear.connection]\ncanary = "publicTrade.BTCUSDT"',
     "base at the cap": SIM + LINEAR + ONE + "[connection]\nreconnect_base_s = 30",
 }
@@ -279,6 +287,23 @@ CASES = {
             ' take public data from the real market, network = "mainnet" in [endpoints.linear]'
         ),
     ),
+    "demo with a URL": (
+        'network = "demo"\n' + LINEAR + ONE + 'url = "wss://stream.bybit.com/v5/public/linear"',
+        (
+            'endpoints.linear.network: "demo" serves private streams only, not linear:'
+            ' take public data from the real market, network = "mainnet" in [endpoints.linear]'
+        ),
+    ),
+    "a site where nobody is": (
+        'network = "mainnet"\nsite = "eu"\n'
+        + LINEAR
+        + ONE
+        + 'site = "jp"\n[endpoints.spot]\nproduct = "spot"\n'
+        + ONE
+        + 'url = "ws://127.0.0.1:9001/v5/public/spot"\n[endpoints.x]\nproduct = "spot"\nnetwork = "testnet"\n'
+        + ONE,
+        'site: each endpoint on mainnet has a site or url of its own; leave "eu" out',
+    ),
     "a site for nobody": (
         SIM + 'site = "eu"\n' + LINEAR + ONE,
         'site: is for network = "mainnet", and nothing here is on that; leave "eu" out',
@@ -294,6 +319,22 @@ CASES = {
     "a site and another URL": (
         'network = "mainnet"\n' + LINEAR + ONE + 'site = "eu"\nurl = "wss://stream.bybit.com/v5/public/linear"',
         'endpoints.linear.url: is not at site = "eu"; one of the two is enough',
+    ),
+    "another product's path": (
+        SIM + LINEAR + ONE + 'url = "ws://127.0.0.1:9001/v5/public/spot"',
+        ("endpoints.linear.url: ends in /v5/public/spot, where the venue serves spot, not linear (/v5/public/linear)"),
+    ),
+    "the private path": (
+        SIM + LINEAR + ONE + 'url = "wss://example.org/v5/private/?x=1"',
+        "endpoints.linear.url: ends in /v5/private, where the venue serves private, not linear (/v5/public/linear)",
+    ),
+    "the path of orders": (
+        SIM + LINEAR + ONE + 'url = "wss://example.org/v5/trade"',
+        "endpoints.linear.url: ends in /v5/trade, where orders are entered and nothing is streamed",
+    ),
+    "an idle time for nobody": (
+        SIM + "[connection]\nmax_active_time_s = 60\n" + LINEAR + ONE,
+        "connection.max_active_time_s: is for private endpoints, and there is none here; leave it out",
     ),
     "a site as simulated": (
         SIM + LINEAR + ONE + 'url = "wss://stream.manepa.jp/v5/public/linear"',
@@ -325,6 +366,10 @@ CASES = {
     "a password": (
         SIM + LINEAR + ONE + 'url = "ws://me:hush@x/"',
         "endpoints.linear.url: holds a user name or a password: secrets do not belong in this file",
+    ),
+    "a secret in the query": (
+        SIM + LINEAR + ONE + 'url = "ws://x/?y=1&Access-Token=hush&y=2"',
+        'endpoints.linear.url: holds "Access-Token" in its query: secrets do not belong in this file',
     ),
     "the venue as simulated": (
         SIM + LINEAR + ONE + 'url = "wss://stream.bybit.com/v5/public/linear"',
@@ -381,8 +426,19 @@ CASES = {
     ),
     "the supervisor's own": (
         SIM + LINEAR + ONE + 'publish = ["ipc://{runtime}/control", "ipc://{runtime}/x.lock"]',
-        'endpoints.linear.publish[0]: "ipc://{runtime}/control": the supervisor keeps a file of that name there',
-        'endpoints.linear.publish[1]: "ipc://{runtime}/x.lock": the supervisor keeps a file of that name there',
+        'endpoints.linear.publish[0]: "ipc://{runtime}/control": the feed keeps a file of that name there',
+        'endpoints.linear.publish[1]: "ipc://{runtime}/x.lock": the feed keeps a file of that name there',
+    ),
+    **{
+        f"the feed's own {name}": (
+            SIM + LINEAR + ONE + f'publish = ["ipc://{{runtime}}/{name}"]',
+            f'endpoints.linear.publish[0]: "ipc://{{runtime}}/{name}": the feed keeps a file of that name there',
+        )
+        for name in ("epoch", "feed.json", "private", "linear.pub.lock", "linear.error")
+    },
+    "the feed's own, in a roundabout way": (
+        SIM + LINEAR + ONE + 'publish = ["ipc://{runtime}/x/../control/."]',
+        'endpoints.linear.publish[0]: "ipc://{runtime}/x/../control/.": the feed keeps a file of that name there',
     ),
     "a directory that is not there": (
         SIM + LINEAR + ONE + 'publish = ["ipc:///nowhere/x", "ipc://{runtime}/below/x"]',

@@ -275,9 +275,17 @@ CASES = {
         SIM + LINEAR + 'publish = ["ipc://{runtime}/private/x"]',
         'endpoints.linear.publish[0]: "ipc://{runtime}/private/x": only private endpoints publish in private/',
     ),
+    "a lock's name": (
+        SIM + PRIVATE + ORDER + 'publish = ["ipc://{runtime}/private/a.lock"]',
+        'endpoints.private.publish[0]: "ipc://{runtime}/private/a.lock": the feed keeps a file of that name there',
+    ),
+    "a public path": (
+        SIM + PRIVATE + ORDER + 'url = "ws://127.0.0.1:9001/v5/public/linear"',
+        "endpoints.private.url: ends in /v5/public/linear, where the venue serves linear, not private (/v5/private)",
+    ),
     "the directory itself": (
         SIM + LINEAR + 'publish = ["ipc://{runtime}/private"]',
-        'endpoints.linear.publish[0]: "ipc://{runtime}/private": the supervisor keeps a file of that name there',
+        'endpoints.linear.publish[0]: "ipc://{runtime}/private": the feed keeps a file of that name there',
     ),
 }
 
