@@ -12,6 +12,8 @@ class Counters(msgspec.Struct):
     """Jumps in a subject's sequence."""
     recovered: int = 0
     """Subjects brought back in step by an image after they had fallen out."""
+    handovers: int = 0
+    """Subjects that went over to another worker, and nothing was missing in between."""
     duplicates: int = 0
     """Records that came again, or late, and were not delivered."""
     old_epoch: int = 0

@@ -26,6 +26,16 @@ EXCUSED_S: Final = 1.2
 """How much longer it waits then, once: after a pause of the whole machine the next heartbeat comes within 1 s."""
 
 
+def link_name(worker: str, generation: int) -> str:
+    """Name the way to one process of a worker: each successor by command has one of its own, beside its predecessor's."""
+    return f"{worker}#{generation}" if generation else worker
+
+
+def worker_of(link: str) -> str:
+    """Return the worker at the end of a link."""
+    return link if "://" in link else link.partition("#")[0]
+
+
 class Open(msgspec.Struct, frozen=True):
     """Connect to a worker."""
 
@@ -66,6 +76,7 @@ class Link:
         "excused",
         "filters",
         "heard_s",
+        "leaving_s",
         "lost_s",
         "name",
         "network",
@@ -85,6 +96,8 @@ class Link:
         self.heard_s = now_s
         self.lost_s = 0.0
         """When the connection last broke, as far as we know."""
+        self.leaving_s: float | None = None
+        """Since when the directory does not name it any more, while it is still to be heard to its end."""
         self.silence = ""
         """The reason that its silence was told with."""
         self.trouble = ""
@@ -109,11 +122,11 @@ class Link:
         self.excused = False
 
     def __str__(self) -> str:
-        return f"worker {self.name} at {self.address}" if self.endpoint else f"the worker at {self.address}"
+        return f"worker {worker_of(self.name)} at {self.address}" if self.endpoint else f"the worker at {self.address}"
 
 
 class Links:
-    """All of them, by the worker's name; by its address where the client was only given that."""
+    """All of them, by their names (`link_name`); by the worker's address where the client was only given that."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Link] = {}
@@ -163,7 +176,7 @@ class Links:
         link = self.by_name[name] = Link(name, endpoint, address, now_s)
         self.actions.append(Open(name, address))
         if endpoint:
-            self.tell(link, wire.prefix(f"{endpoint}.heartbeat.{name}"))
+            self.tell(link, wire.prefix(f"{endpoint}.heartbeat.{worker_of(name)}"))
         for zmq_filter in filters:
             self.tell(link, zmq_filter)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from feedhandler.client.interest import Interest, nearest
+from feedhandler.client.links import link_name
 from feedhandler.runtime import FeedDirectory
 
 _MOST_HINTS: Final = 20
@@ -13,20 +14,20 @@ class Placement:
     """One version of the directory, arranged for look-up."""
 
     def __init__(self, directory: FeedDirectory) -> None:
-        self._workers = directory.workers
+        self._workers = {link_name(name, worker.generation): worker for name, worker in directory.workers.items()}
         self._hints = _MOST_HINTS
         self.carried: dict[str, str] = {
-            f"{worker.endpoint}.{topic}": name for name, worker in directory.workers.items() for topic in worker.topics
+            f"{worker.endpoint}.{topic}": link for link, worker in self._workers.items() for topic in worker.topics
         }
-        """Worker by subject."""
+        """Link by subject."""
         self.products: dict[str, str] = {worker.endpoint: worker.product for worker in directory.workers.values()}
         """Product by endpoint; ``""`` where the directory does not say."""
 
     def links(self, interest: Interest) -> dict[str, tuple[str, str]]:
-        """Return endpoint and address of every worker that may carry what was subscribed to."""
+        """Return endpoint and address of every worker that may carry what was subscribed to, by the link's name."""
         return {
-            name: (worker.endpoint, _connectable(worker.addresses))
-            for name, worker in self._workers.items()
+            link: (worker.endpoint, _connectable(worker.addresses))
+            for link, worker in self._workers.items()
             if worker.addresses and interest.concerns(worker.endpoint)
         }
 

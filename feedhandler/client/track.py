@@ -6,12 +6,14 @@ before record n + 1, but nothing here relies on that: records may be lost, repea
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from feedhandler import wire
 from feedhandler.bybit import topics
 from feedhandler.bybit.products import PRODUCTS, Nature
 from feedhandler.client.counters import Counters
+from feedhandler.client.links import worker_of
 from feedhandler.client.record import UNKNOWN, Record, decode_status, local_status
 from feedhandler.client.repeats import Repeats
 from feedhandler.wire import (
@@ -31,6 +33,12 @@ from feedhandler.wire import (
 
 HELD_LIMIT: Final = 4096
 """Deltas held for a snapshot or image; beyond them the oldest are of no use to anybody."""
+
+_GOES_ON: Final = (
+    *("epoch", "sequence", "joined", "in_step", "keeps_state", "link", "outside"),
+    *("_fallen", "_held", "_latest", "_live_ns", "_repeats", "_simulated", "_status", "_undelivered", "_whole_from"),
+)
+"""What a track takes over from the one of another worker."""
 
 
 class View(Protocol):
@@ -71,6 +79,7 @@ class Track:
         "_held",
         "_latest",
         "_left_ns",
+        "_live_ns",
         "_outbox",
         "_repeats",
         "_simulated",
@@ -82,9 +91,10 @@ class Track:
         "in_step",
         "joined",
         "keeps_state",
-        "last_ns",
+        "last",
         "link",
         "next_sequence",
+        "noted",
         "outside",
         "product",
         "reason",
@@ -112,8 +122,10 @@ class Track:
         self.sequence = 0
         """Highest number known to have been published in this epoch."""
         self.next_sequence = 0
-        self.last_ns = 0
-        """``published_ns`` of the last record that was in order."""
+        self.last: Record | None = None
+        """The last data record that was delivered."""
+        self.noted: list[Record] | None = None
+        """While it goes to another worker: the last record before, and those delivered since."""
         self.joined = False
         """A record of this epoch was seen: what is missing from here on is lost."""
         self.in_step = False
@@ -127,6 +139,8 @@ class Track:
         self._outbox = outbox
         self._counters = counters
         self._simulated = 0
+        self._live_ns = 0
+        """When the worker last said that it is live, or anything for the first time."""
         self._status: wire.Status | None = None
         """The worker's own, in this epoch."""
         self._latest: Record | None = None
@@ -139,6 +153,16 @@ class Track:
         self._left_ns = 0
         """Until when an earlier epoch was followed; 0 = there was none."""
         self._repeats = Repeats(topic)
+
+    @property
+    def topic(self) -> str:
+        """The venue's topic: the subject without its endpoint."""
+        return self.subject.partition(".")[2]
+
+    @property
+    def last_ns(self) -> int:
+        """Unix ns up to when nothing is missing: when the last record that was in order was published; 0 = never."""
+        return max(self._live_ns, 0 if self.last is None else self.last.published_ns)
 
     @property
     def is_live(self) -> bool:
@@ -269,7 +293,7 @@ class Track:
             or status.state != self.state
         )
         if status.state == LIVE or not self.last_ns:
-            self.last_ns = record.published_ns
+            self._live_ns = record.published_ns
 
     # Steps.
 
@@ -337,10 +361,45 @@ class Track:
         self._held.clear()
 
     def _deliver(self, record: Record) -> None:
-        self.last_ns = record.published_ns
+        self.last = record
+        if self.noted is not None:
+            self.noted.append(record)
         if self.view is not None:
             self.view.take(record)
         self._outbox.append(record)
+
+    def stay(self) -> None:
+        """End its way to another worker, wherever it has led: the next record takes the long way, and opens the short."""
+        self.noted = None
+
+    def go_on_as(
+        self, successor: "Track", records: Iterable[Record], hole: tuple[int, int] | None, now_ns: int
+    ) -> None:
+        """Go on where another track of the same subject is: that of the worker which carries it from now on.
+
+        ``records`` of it are to be delivered first. ``hole``: from when to when events may be missing between the two.
+        """
+        for name in _GOES_ON:
+            setattr(self, name, getattr(successor, name))
+        self.noted = None
+        self._left_ns = 0
+        if hole is not None and hole[0] and successor.state != LIVE:
+            self._left_ns, hole = hole[0], None  # told when it is live
+        for record in records:
+            if record.kind == STATUS:
+                self._say(record)
+            if hole is not None and hole[0]:
+                self._tell_other_epoch(*hole, now_ns)
+                hole = None
+            if record.kind != STATUS:
+                self._deliver(record)
+        self._settle(now_ns)
+
+    def _say(self, record: Record) -> None:
+        status = decode_status(record.payload)
+        self.state, self.reason = status.state, status.reason
+        self._outbox.append(record)
+        self._tell_view()
 
     # State.
 
@@ -417,7 +476,7 @@ class Track:
         elif state != self.state:
             reason = "delivery goes on" if state in (LIVE, STALE) else f"epoch {self.epoch} began"
             self._tell(state, reason, now_ns)
-        whole = self.joined and (self.in_step or not self.keeps_state)
+        whole = self.joined and (self.in_step or not self.keeps_state) and self.noted is None
         self.next_sequence = self.sequence + 1 if whole and self._status is not None else 0
 
     def _effective(self) -> str:
@@ -439,15 +498,18 @@ class Track:
         # live: of a worker that we hear only later, we missed more.
         known = isinstance(status.blind_from_ns, int) and status.blind_from_ns <= left_ns
         if latest.is_repeated or not known:
-            self._tell(
-                LIVE,
-                "another epoch began: what happened in between was not seen",
-                now_ns,
-                blind_from_ns=left_ns,
-                blind_to_ns=latest.published_ns if latest.is_repeated else status.since_ns,
-                lost=None,
-                recoverable=False,
-            )
+            self._tell_other_epoch(left_ns, latest.published_ns if latest.is_repeated else status.since_ns, now_ns)
+
+    def _tell_other_epoch(self, left_ns: int, until_ns: int, now_ns: int) -> None:
+        self._tell(
+            LIVE,
+            "another epoch began: what happened in between was not seen",
+            now_ns,
+            blind_from_ns=left_ns,
+            blind_to_ns=until_ns,
+            lost=None,
+            recoverable=False,
+        )
 
     def _tell(self, state: str, reason: str, now_ns: int, **hole: int | bool | None) -> None:
         """Make a status of our own, in the worker's form; ``hole`` as the last fields of `wire.Status`."""
@@ -456,7 +518,7 @@ class Track:
             state=state,
             reason=reason,
             since_ns=now_ns,
-            worker=self.link or (last.worker if last is not None else ""),
+            worker=worker_of(self.link) if self.link else (last.worker if last is not None else ""),
             network=last.network if last is not None else "",
             lines_up=0 if state == DOWN or last is None else last.lines_up,
             lines=last.lines if last is not None else 0,

@@ -13,8 +13,9 @@ import msgspec
 
 from feedhandler import wire
 from feedhandler.client.counters import Counters
+from feedhandler.client.handover import PATIENCE_S, Handover
 from feedhandler.client.interest import Interest, endpoint_of, is_control, is_prefix, nearest
-from feedhandler.client.links import LOST, SILENT, UP, Link, Links
+from feedhandler.client.links import LOST, SILENT, UP, Link, Links, worker_of
 from feedhandler.client.placement import Placement
 from feedhandler.client.record import UNASSIGNED, UNKNOWN, Record, decode_status
 from feedhandler.client.track import Track, View
@@ -85,6 +86,8 @@ class Truth:
         """The addresses were given: there is no directory."""
         self._feed_seen_s: float | None = None
         self._requests: dict[Track, _Request] = {}
+        self._handovers: dict[Track, Handover] = {}
+        """Subjects on their way to another worker."""
         self._now_ns = 0
         self._now_s = 0.0
         self._oldest_ns = 0
@@ -115,6 +118,13 @@ class Truth:
                     track.impose(UNKNOWN, self._no_feed, self._now_ns)
         for track, request in list(self._requests.items()):
             self._pursue(track, request, busy)
+        for track, handover in list(self._handovers.items()):
+            if handover.is_due(self._now_s):
+                self._go_over(track, handover)
+        for link in list(self._links):
+            left_s = link.leaving_s
+            if left_s is not None and (self._now_s - left_s > PATIENCE_S or not self._is_followed(link)):
+                self._leave(link)
 
     def _feed_is_gone(self, busy: Container[str]) -> bool:
         # A program that was busy itself has still to read what a worker said.
@@ -156,7 +166,7 @@ class Truth:
         ):
             track.sequence = sequence
             track.next_sequence = sequence + 1
-            track.last_ns = published_ns
+            track.last = record
             if track.view is not None:
                 track.view.take(record)
                 if not track.view.loaded:
@@ -189,20 +199,27 @@ class Truth:
         self.malformed = str(error)
 
     def _on_record(self, link: Link, track: Track, record: Record) -> None:
+        handover = self._handover(link, track, record)
+        if handover is not None and handover.successor.link == link.name:
+            track = handover.successor
         try:
             if (self._network is not None and self._refuses(link, track, record)) or self._is_stale(
                 link, track, record
             ):
                 return
-            if record.epoch > track.epoch and track.link == link.name and track.is_followed:
-                # Another epoch is another process. A program that was busy reads this before it hears of the connection.
-                link.replaced = True
-                self._lose(link, f"connection to {link} lost")
-            if record.epoch >= track.epoch:
-                track.link = link.name
-            track.on_record(record, self._now_ns)
+            if handover is None:
+                self._on_followed(link, track, record)
+            elif track is handover.successor:
+                handover.take(record, self._now_ns)
+            elif link.name == track.link:
+                handover.take_old(record, self._now_ns, self._now_s)
+            else:
+                self.counters.old_epoch += 1  # of a worker that had it in between
         except ValueError as error:  # a status that is none
             self._count_malformed(error)
+            return
+        if handover is not None and handover.is_due(self._now_s):
+            self._go_over(self._tracks[record.subject.encode()], handover)
             return
         if track.state == ENDED:
             self._place(track)
@@ -211,6 +228,44 @@ class Truth:
                 self._ask(track, _Request())
         elif track.wants_image or not track.is_answered:
             self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
+
+    def _handover(self, link: Link, track: Track, record: Record) -> Handover | None:
+        """Return the way to another worker that a subject is on, or begins with this record; None where it is on none."""
+        handover = self._handovers.get(track)
+        if handover is not None and link.name == track.link and record.epoch > track.epoch:
+            self._stay(track)  # the old worker itself began anew, later
+            return None
+        if handover is not None and (
+            link.name in (track.link, handover.successor.link) or record.epoch <= handover.successor.epoch
+        ):
+            return handover
+        if record.epoch > track.epoch and link.name != track.link and track.is_followed:
+            handover = self._handovers[track] = Handover(track, link.name, self.counters, self._now_s)
+        return handover
+
+    def _go_over(self, track: Track, handover: Handover) -> None:
+        """The old worker was heard to its end: go on with the new one."""
+        del self._handovers[track]
+        self._requests.pop(handover.successor, None)
+        self.counters.handovers += handover.go_over(self._now_ns)
+        if track.needs_recovery or track.wants_image:
+            self._ask(track, _Request())
+
+    def _stay(self, track: Track) -> None:
+        """Take a subject off its way to another worker."""
+        handover = self._handovers.pop(track, None)
+        if handover is not None:
+            self._requests.pop(handover.successor, None)
+            track.stay()
+
+    def _on_followed(self, link: Link, track: Track, record: Record) -> None:
+        if record.epoch > track.epoch and track.link == link.name and track.is_followed:
+            # Another epoch is another process. A program that was busy reads this before it hears of the connection.
+            link.replaced = True
+            self._lose(link, f"connection to {link} lost")
+        if record.epoch >= track.epoch:
+            track.link = link.name
+        track.on_record(record, self._now_ns)
 
     def _is_stale(self, link: Link, track: Track, record: Record) -> bool:
         """Say whether a record belongs to a backlog that is thrown away."""
@@ -308,7 +363,13 @@ class Truth:
         if reason != link.silence or not link.trouble:
             link.trouble = reason
         for track in self._tracks.values():
+            handover = self._handovers.get(track)
+            if handover is not None and handover.successor.link == link.name:
+                self._stay(track)
             if track.link != link.name or track.state in (ENDED, UNASSIGNED):
+                continue
+            if handover is not None:
+                handover.end_old(self._now_ns, self._now_s)  # the other worker has it
                 continue
             if reason == link.silence and track.outside is not None and track.outside[0] == DOWN:
                 continue  # for another reason, which the end of the silence does not end
@@ -346,6 +407,7 @@ class Truth:
         for key in keys:
             track = self._tracks.get(key)
             if track is not None and not self.interest.matches(track.subject):
+                self._stay(track)
                 del self._tracks[key]
                 track.detach()
                 self._requests.pop(track, None)
@@ -413,7 +475,9 @@ class Truth:
             if self._fixed:
                 track.impose(UNASSIGNED, self._unanswered(track.subject), self._now_ns)
             else:
-                track.impose(UNKNOWN, f"worker {track.link} does not answer for {track.subject}", self._now_ns)
+                track.impose(
+                    UNKNOWN, f"worker {worker_of(track.link or '')} does not answer for {track.subject}", self._now_ns
+                )
         self._ask(track, request)
 
     def _unanswered(self, subject: str) -> str:
@@ -458,13 +522,24 @@ class Truth:
             return
         wanted = self._placement.links(self.interest)
         for link in list(self._links):
-            if link.name not in wanted or wanted[link.name] != (link.endpoint, link.address):
-                self._end_discarding(link)
-                self._lose(link, f"worker {link.name} left {link.address}")
-                self._links.close(link)
+            if link.name in wanted and wanted[link.name] == (link.endpoint, link.address):
+                link.leaving_s = None
+            elif link.name not in wanted and link.state == UP and self._is_followed(link):
+                # Its topics go to others, or end: it will say so, and what it says before is still wanted.
+                link.leaving_s = link.leaving_s or self._now_s
+            else:
+                self._leave(link)
         for name, (endpoint, address) in wanted.items():
             if name not in self._links.by_name:
                 self._links.open(name, endpoint, address, self.interest.filters.values(), self._now_s)
+
+    def _is_followed(self, link: Link) -> bool:
+        return any(track.link == link.name and track.is_followed for track in self._tracks.values())
+
+    def _leave(self, link: Link) -> None:
+        self._end_discarding(link)
+        self._lose(link, f"{link} left")
+        self._links.close(link)
 
     def _place(self, track: Track) -> None:
         """Hold a subject against the directory."""
@@ -483,7 +558,7 @@ class Truth:
             if link is not None and link.trouble and not track.is_answered and track.outside is None:
                 track.impose(DOWN, link.trouble, self._now_ns)
             elif track.outside is not None and track.outside[0] == UNASSIGNED:
-                track.impose(UNKNOWN, f"worker {worker} carries it now; not heard yet", self._now_ns)
+                track.impose(UNKNOWN, f"worker {worker_of(worker)} carries it now; not heard yet", self._now_ns)
         elif not track.is_answered or track.state in (ENDED, DOWN):
             track.impose(UNASSIGNED, self._placement.unassigned(track.subject), self._now_ns)
 

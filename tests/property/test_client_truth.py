@@ -170,7 +170,7 @@ def take(track: Track, one: Record) -> None:
     """Give a track a record as `Truth.on_message` does, the short way where that is open."""
     if track.next_sequence == one.sequence and track.epoch == one.epoch and not one.flags and one.kind < wire.STATUS:
         track.sequence, track.next_sequence = one.sequence, one.sequence + 1
-        track.last_ns = one.published_ns
+        track.last = one
         if track.view is not None:
             track.view.take(one)
         track._outbox.append(one)

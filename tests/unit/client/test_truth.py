@@ -8,8 +8,10 @@ from support.records import BOOK, START_NS, TRADES, delta, event, image, message
 
 from feedhandler import wire
 from feedhandler.client import truth as truth_module
+from feedhandler.client.handover import PATIENCE_S
 from feedhandler.client.links import Close, Open, Subscribe, Unsubscribe
 from feedhandler.client.record import Record
+from feedhandler.client.track import Track
 from feedhandler.client.truth import Truth
 from feedhandler.errors import SubjectError
 from feedhandler.runtime import CarriedWorker, FeedDirectory
@@ -456,19 +458,142 @@ def test_moved_subject_is_the_old_workers_until_it_ends(moving: Feed) -> None:
     ]
 
 
-def test_moved_subject_that_both_workers_speak_of_is_the_new_ones(moving: Feed) -> None:
-    """The highest epoch counts; nothing is said of the new worker's other subjects, for it was not replaced."""
-    moving.truth.set_directory(shared(linear=LINEAR[1:], linear_1=LINEAR[:1]), alive=True)
-    assert moving.take(status(BOOK, 2, epoch=2), snapshot(3, epoch=2), worker="linear_1") == [
-        ("said here", 2, "resyncing"),
-        ("status", 2, "live"),
-        ("snapshot", 3),
-    ]
-    assert moving.take(delta(11), status(BOOK, 12, wire.ENDED)) == []
+def going_over(moving: Feed) -> Track:
+    """The new worker carries the book; the old one has not ended."""
+    moving.truth.set_directory(shared(linear=LINEAR[1:], linear_1=(*LINEAR[:1], "publicTrade.ETHUSDT")), alive=True)
+    assert moving.take(status(BOOK, 2, epoch=2, repeated=True), image(2, epoch=2), worker="linear_1") == []
+    track = moving.truth.track(BOOK)
+    assert track is not None
+    return track
+
+
+def test_moved_subject_that_both_workers_speak_of_is_the_old_ones_until_it_ends(moving: Feed) -> None:
+    """Then the new one goes on: nobody needs to know that the old one ended, or of what it says after that."""
+    track = going_over(moving)
+    assert moving.take(delta(11)) == [("delta", 11)]
+    assert moving.take(delta(3, epoch=2), worker="linear_1") == []
+    assert moving.take(status(BOOK, 12, wire.ENDED)) == [("status", 2, "live"), ("snapshot", 2), ("delta", 3)]
+    assert (track.link, track.state, moving.truth.counters.handovers) == ("linear_1", "live", 0), (
+        "a short time together"
+    )
     assert moving.take(delta(4, epoch=2), worker="linear_1") == [("delta", 4)]
-    assert moving.truth.counters.old_epoch == 2
+    assert moving.take(delta(13)) == []
+    assert moving.truth.counters.old_epoch == 1
     moving.truth.on_disconnected(moving.truth.links["linear"])
     assert moving.heard() == [("said here", 10, "down")], "what the old worker still has"
+
+
+def test_moved_subject_whose_old_worker_is_lost_goes_on_at_the_new_one(moving: Feed) -> None:
+    """No word of the loss: somebody else had it already."""
+    going_over(moving)
+    moving.truth.on_disconnected(moving.truth.links["linear"])
+    assert moving.heard() == [("said here", 10, "down")], "the other subject of the old worker"
+    assert moving.tick(0.1) == [("status", 2, "live"), ("snapshot", 2)]
+
+
+def test_moved_subject_whose_new_worker_is_lost_stays_at_the_old_one(moving: Feed) -> None:
+    """Until somebody has it again."""
+    track = going_over(moving)
+    moving.truth.on_disconnected(moving.truth.links["linear_1"])
+    assert moving.heard() == [("said here", 5, "down")], "the other subject of the new worker"
+    assert moving.take(delta(11), delta(12)) == [("delta", 11), ("delta", 12)]
+    assert (track.link, track.noted) == ("linear", None)
+
+
+def test_moved_subject_whose_old_worker_does_not_end_goes_over_in_the_end(moving: Feed) -> None:
+    """The higher epoch is right, whatever the other one says."""
+    going_over(moving)
+    assert moving.tick(1.0, busy=("linear", "linear_1")) == []
+    assert moving.tick(PATIENCE_S, busy=("linear", "linear_1")) == [("status", 2, "live"), ("snapshot", 2)]
+    assert moving.take(delta(11)) == []
+
+
+def test_moved_subject_whose_old_worker_begins_anew_is_the_old_ones(moving: Feed) -> None:
+    """The highest epoch counts, whoever has it."""
+    track = going_over(moving)
+    taken = moving.take(status(BOOK, 1, wire.SUBSCRIBING, epoch=3), status(BOOK, 2, epoch=3), snapshot(3, epoch=3))
+    assert taken[-2:] == [("status", 2, "live"), ("snapshot", 3)]
+    assert track.link == "linear"
+    assert moving.take(delta(3, epoch=2), worker="linear_1") == []
+    assert moving.truth.counters.old_epoch == 1
+
+
+def test_moved_subject_that_moves_again_goes_to_the_last(moving: Feed) -> None:
+    """Who has it in between is not heard, before and after."""
+    track = going_over(moving)
+    others = {"linear": LINEAR[1:], "linear_1": ("publicTrade.ETHUSDT",), "linear_2": LINEAR[:1]}
+    moving.truth.set_directory(shared(**others), alive=True)
+    moving.connect("linear_2")
+    assert moving.take(status(BOOK, 7, epoch=3, repeated=True), image(7, epoch=3), worker="linear_2") == []
+    assert moving.take(delta(3, epoch=2), worker="linear_1") == []
+    assert moving.truth.counters.old_epoch == 1
+    assert moving.take(status(BOOK, 11, wire.ENDED)) == [("status", 7, "live"), ("snapshot", 7)]
+    assert track.link == "linear_2"
+
+
+def test_moved_subject_that_is_given_up_on_the_way_is_forgotten(moving: Feed) -> None:
+    """Nothing of it comes any more."""
+    going_over(moving)
+    moving.truth.unsubscribe(BOOK)
+    assert moving.take(delta(11), status(BOOK, 12, wire.ENDED)) == []
+    assert moving.take(delta(3, epoch=2), worker="linear_1") == []
+    assert moving.tick(PATIENCE_S + 1, busy=("linear", "linear_1")) == []
+
+
+def test_successor_that_lost_its_image_is_asked_for_it(moving: Feed) -> None:
+    """While the old worker is still heard, and when it is not."""
+    moving.truth.set_directory(shared(linear=LINEAR[1:], linear_1=LINEAR[:1]), alive=True)
+    assert moving.take(status(BOOK, 2, epoch=2, repeated=True), delta(3, epoch=2), worker="linear_1") == []
+    moving.actions()
+    assert moving.tick(1.1, busy=("linear",)) == []
+    assert Subscribe("linear_1", EXACT_BOOK) in moving.actions()
+    assert moving.take(status(BOOK, 11, wire.ENDED)) == []
+    assert moving.tick(0.9, busy=("linear", "linear_1")) == []
+    told = moving.tick(0.2, busy=("linear", "linear_1"))
+    assert told == [("said here", 3, "resyncing")], "it has waited long enough"
+    assert moving.take(image(3, epoch=2), worker="linear_1") == [("status", 2, "live"), ("snapshot", 3)]
+
+
+def test_successor_by_command_has_a_link_of_its_own(feed: Feed) -> None:
+    """The same worker at the same address, in another process: the old one is heard to its end, then left."""
+    told = directory({"linear": LINEAR})
+    told.workers["linear"].generation = 1
+    feed.truth.set_directory(told, alive=True)
+    assert feed.heard() == []
+    subscriptions = {Subscribe("linear#1", found) for found in (HEARTBEATS, EXACT_BOOK, wire.prefix(TRADES))}
+    (opened, *told_of) = feed.actions()
+    assert opened == Open("linear#1", "ipc:///run/linear.pub")
+    assert set(told_of) == subscriptions
+    feed.connect("linear#1")
+    feed.take(status(BOOK, 2, epoch=2, repeated=True), image(2, epoch=2), worker="linear#1")
+    feed.take(status(TRADES, 2, epoch=2, repeated=True), worker="linear#1")
+    assert feed.take(event(11), delta(11)) == [("update", 11), ("delta", 11)]
+    assert feed.take(status(BOOK, 12, wire.ENDED)) == [("status", 2, "live"), ("snapshot", 2)]
+    feed.tick(0.1)
+    assert feed.actions() == [], "its trades are still to come"
+    assert feed.take(status(TRADES, 12, wire.ENDED))[0] == ("status", 2, "live")
+    feed.tick(0.1)
+    assert feed.actions() == [Close("linear")]
+    feed.truth.on_disconnected(feed.truth.links["linear#1"])
+    assert feed.heard() == [("said here", 2, "down"), ("said here", 2, "down")]
+    assert feed.reason() == "connection to worker linear at ipc:///run/linear.pub lost"
+
+
+def test_worker_that_the_directory_forgets_and_names_again_is_not_left(feed: Feed) -> None:
+    """What was on its way out stays."""
+    assert feed.announce(spot=("orderbook.50.BTCUSDT",)) == []
+    assert feed.announce(linear=LINEAR) == []
+    assert feed.tick(PATIENCE_S + 1, busy=("linear",)) == []
+    assert feed.take(delta(11)) == [("delta", 11)]
+
+
+def test_worker_that_the_directory_forgets_and_that_never_ends_is_left(feed: Feed) -> None:
+    """Its subjects are down, and nobody's."""
+    assert feed.announce(spot=("orderbook.50.BTCUSDT",)) == []
+    assert feed.tick(PATIENCE_S - 0.1, busy=("linear",)) == []
+    told = feed.tick(0.2, busy=("linear",))
+    assert [state for _, _, state in told] == ["down", "unassigned", "down", "unassigned"]
+    assert Close("linear") in feed.actions()
 
 
 def test_moved_subject_whose_old_worker_is_lost_is_asked_for_at_the_new_one(moving: Feed) -> None:
