@@ -218,9 +218,14 @@ class Truth:
         except ValueError as error:  # a status that is none
             self._count_malformed(error)
             return
-        if handover is not None and handover.is_due(self._now_s):
-            self._go_over(self._tracks[record.subject.encode()], handover)
-            return
+        if handover is not None:
+            followed = self._tracks[record.subject.encode()]
+            if handover.is_due(self._now_s):
+                self._go_over(followed, handover)
+                return
+            if handover.successor.state == ENDED:
+                self._stay(followed)  # the old worker goes on
+                return
         if track.state == ENDED:
             self._place(track)
         elif track.needs_recovery:
@@ -240,6 +245,7 @@ class Truth:
         ):
             return handover
         if record.epoch > track.epoch and link.name != track.link and track.is_followed:
+            self._stay(track)
             handover = self._handovers[track] = Handover(track, link.name, self.counters, self._now_s)
         return handover
 
@@ -365,7 +371,11 @@ class Truth:
         for track in self._tracks.values():
             handover = self._handovers.get(track)
             if handover is not None and handover.successor.link == link.name:
-                self._stay(track)
+                if handover.over_s is None:
+                    self._stay(track)
+                else:
+                    self._go_over(track, handover)  # nobody else has it
+                handover = None
             if track.link != link.name or track.state in (ENDED, UNASSIGNED):
                 continue
             if handover is not None:

@@ -500,6 +500,31 @@ def test_moved_subject_whose_new_worker_is_lost_stays_at_the_old_one(moving: Fee
     assert (track.link, track.noted) == ("linear", None)
 
 
+def test_moved_subject_whose_both_workers_are_lost_is_down(moving: Feed) -> None:
+    """What the new one brought is handed out, and then that nobody has it."""
+    going_over(moving)
+    record_of_now = msgspec.structs.replace(delta(11), published_ns=START_NS + 10**12)
+    assert moving.take(record_of_now) == [("delta", 11)]
+    moving.truth.on_disconnected(moving.truth.links["linear"])
+    assert moving.heard() == [("said here", 10, "down")], "the other subject of the old worker"
+    moving.truth.on_disconnected(moving.truth.links["linear_1"])
+    assert moving.heard() == [
+        ("status", 2, "live"),
+        ("snapshot", 2),
+        ("said here", 2, "down"),
+        ("said here", 5, "down"),
+    ]
+    assert moving.tick(PATIENCE_S) == [], "nothing is left to go over to"
+
+
+def test_moved_subject_that_the_new_worker_gives_back_stays_at_the_old_one(moving: Feed) -> None:
+    """The move was given up: it ends at the new one, and goes on."""
+    track = going_over(moving)
+    assert moving.take(status(BOOK, 3, wire.ENDED, epoch=2), worker="linear_1") == []
+    assert moving.take(delta(11), delta(12)) == [("delta", 11), ("delta", 12)]
+    assert (track.link, track.state) == ("linear", "live")
+
+
 def test_moved_subject_whose_old_worker_does_not_end_goes_over_in_the_end(moving: Feed) -> None:
     """The higher epoch is right, whatever the other one says."""
     going_over(moving)
