@@ -157,6 +157,18 @@ def _wrong(record: logging.LogRecord) -> logging.LogRecord:
     return logging.makeLogRecord(told)
 
 
+def provide_streams() -> None:
+    """Open those of the standard streams that are closed on nothing; call it before anything else is opened.
+
+    Whatever is opened next would get the number of one of them: a socket, and the log would be written into it. The
+    children get them, too.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stderr = sys.stderr or open(_STDERR, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as we are
+
+
 def start(process: str, level: str, style: str) -> logging.Logger:
     """Set logging up for this process and return its logger. ``style`` is `TEXT` or `JSON`.
 

@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
+import zmq
 
-from feedhandler import log, runtime
+from feedhandler import control, log, runtime
 from feedhandler.cli import where
 from feedhandler.config.load import load
 from feedhandler.config.plan import plan
@@ -26,6 +28,7 @@ def command(file: Path, runtime_: str) -> int:
 
     Exit codes: 0 stopped as asked, 2 configuration or usage error, 3 could not start, 1 anything else.
     """
+    log.provide_streams()
     terminal = sys.stderr.isatty()
     try:
         config = load(file, runtime_directory=runtime_)
@@ -38,8 +41,10 @@ def command(file: Path, runtime_: str) -> int:
     try:
         runtime.prepare(directory, config.runtime.group, private=any(one.product == "private" for one in plans))
         holder = lock.acquire()
-    except (runtime.RuntimeDirectoryError, OSError) as error:
+    except runtime.RuntimeDirectoryError as error:
         where.fail(str(error), EXIT_CANNOT_START)
+    except OSError as error:
+        _cannot_start(lock.path, error)
     if holder is not None:
         who = f"process {holder}" if holder else "another process"
         where.fail(
@@ -47,12 +52,22 @@ def command(file: Path, runtime_: str) -> int:
         )
 
     async def run() -> int:
-        supervisor = Supervisor(
-            plans, runtime_directory=directory, network=config.network, config=str(file), logger=logger
-        )
+        try:
+            supervisor = Supervisor(
+                plans, runtime_directory=directory, network=config.network, config=str(file), logger=logger
+            )
+        except OSError as error:
+            _cannot_start(directory, error)
+        except zmq.ZMQError as error:
+            _cannot_start(directory / control.SOCKET_NAME, OSError(error.errno, zmq.strerror(error.errno or 0)))
         return await supervisor.run()
 
     try:
         return where.run_loop(run())
     finally:
         lock.release()
+
+
+def _cannot_start(path: Path, error: OSError) -> NoReturn:
+    """End the command with what cannot be used, ``path`` unless the system says so itself, and why."""
+    where.fail(f"cannot start the feed: {error.filename or path}: {error.strerror}", EXIT_CANNOT_START)
