@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from feedhandler.client.direct import connect
     from feedhandler.client.record import Record
     from feedhandler.client.subscriber import Subscriber
+    from feedhandler.config.model import SecretSource
     from feedhandler.errors import (
         ArgumentError,
         BookNotLive,
@@ -31,6 +32,7 @@ __all__ = [
     "FeedError",
     "NotLiveError",
     "Record",
+    "SecretSource",
     "SubjectError",
     "Subscriber",
     "TopicError",
@@ -48,6 +50,7 @@ _WHERE: Final = {
     "FeedError": "feedhandler.errors",
     "NotLiveError": "feedhandler.errors",
     "Record": "feedhandler.client.record",
+    "SecretSource": "feedhandler.config.model",
     "SubjectError": "feedhandler.errors",
     "Subscriber": "feedhandler.client.subscriber",
     "TopicError": "feedhandler.bybit.topics",

@@ -28,12 +28,16 @@ class SymbolFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class SecretSource(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Where a secret is read, again at each connect: exactly one of the three. The secret itself is nowhere here."""
+    """Where a secret is read, again at each connect: exactly one of the three. The secret itself is nowhere here.
+
+    Also for `feedhandler.connect`: ``api_key=SecretSource(env="BYBIT_API_KEY")``.
+    """
 
     env: str = ""
     """An environment variable."""
     file: str = ""
-    """A file, relative to the configuration; `feedhandler.config.load` makes it absolute."""
+    """A file, relative to the configuration (`feedhandler.config.load` makes it absolute), in `feedhandler.connect` to the
+    working directory."""
     credential: str = ""
     """A systemd credential: a file in ``$CREDENTIALS_DIRECTORY``."""
 

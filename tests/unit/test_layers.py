@@ -48,7 +48,14 @@ SHARED: Final = (
 LAW: Final[dict[str, Layer]] = {
     # The package itself offers what the client offers, and imports it when it is first asked for.
     "feedhandler": Layer(
-        ("feedhandler.client", "feedhandler.errors", "feedhandler.bybit.topics", "feedhandler.wire"), ()
+        (
+            "feedhandler.client",
+            "feedhandler.config.model",
+            "feedhandler.errors",
+            "feedhandler.bybit.topics",
+            "feedhandler.wire",
+        ),
+        (),
     ),
     "feedhandler.__main__": Layer(("feedhandler.cli",), ()),
     # Shared and pure.

@@ -10,7 +10,6 @@ import pytest
 
 import feedhandler
 from feedhandler.bybit.products import HOSTS, PRODUCTS
-from feedhandler.config.model import SecretSource
 
 ROOT: Final = Path(__file__).parents[3]
 URL: Final = "ws://127.0.0.1:9001/v5/public/linear"
@@ -64,7 +63,7 @@ def test_senseless_argument_is_refused_at_once(url: str, arguments: dict[str, An
     assert SECRET not in str(raised.value)
 
 
-@pytest.mark.parametrize("given", [SECRET, lambda: SECRET, SecretSource(env="BYBIT_API_SECRET")])
+@pytest.mark.parametrize("given", [SECRET, lambda: SECRET, feedhandler.SecretSource(env="BYBIT_API_SECRET")])
 def test_secret_may_be_text_a_function_or_a_place(given: Any) -> None:
     """And the client shows nothing of it."""
     client = feedhandler.connect(PRIVATE_URL, api_key=given, api_secret=given)
