@@ -4,18 +4,22 @@
 ``control``         the supervisor's ZeroMQ ROUTER
 ``<worker>.pub``    a worker's ZeroMQ PUB (unless the configuration binds elsewhere)
 ``private/``        the same for private streams; mode 0700 always, also where the group may use the rest
-``*.lock``          held while the owner lives: one for the supervisor, one for each bound path
+``*.lock``          held by the owner: one for the supervisor, one for each bound path (`SocketPath`)
 ``epoch``           the last epoch issued
 ``feed.json``       who carries what (`FeedDirectory`), for clients; gone when the feed is stopped
 ==================  =====================================================================
 """
 
 import contextlib
+import errno
 import fcntl
 import grp
 import os
 import re
+import socket
+import stat
 import time
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +36,8 @@ _EPOCH: Final = re.compile(rb"[0-9]{1,10}")
 
 MAX_IPC_PATH_BYTES: Final = 107
 """Longest path of a Unix socket on Linux (sockaddr_un)."""
+_BACKLOG: Final = 1024
+"""Connections that wait to be accepted: when a worker is replaced, everybody connects at once."""
 
 
 class RuntimeDirectoryError(Exception):
@@ -150,12 +156,95 @@ class Lock:
             self._descriptor = descriptor
             return None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours now."""
+        return self._descriptor >= 0
+
     def release(self) -> None:
         """Give the lock back and remove its file."""
-        if self._descriptor >= 0:
+        if self.is_held:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class SocketPath:
+    """The path of a Unix socket: whose it is, by a lock beside it, and which socket stands there.
+
+    A socket gets its rights and listens under a passing name, and is then renamed onto the path. So the path leads to the
+    one before or to this one, and never to nothing or to one that is open to more people than it should be. Another
+    process may take the path while the one before goes on with those who are connected to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock(path.with_name(f"{path.name}.lock"))
+        # One name will do: only the holder of the lock uses it. It fits where the path itself has the greatest length.
+        self._passing = f".{zlib.crc32(path.name.encode()):08x}.new"
+        self._ours: tuple[int, int] | None = None
+        """Device and inode of the socket that we put there."""
+
+    def take(self) -> int | None:
+        """Take the lock; return None, or the process id (0 = unknown) of the one who holds it."""
+        return self._lock.acquire()
+
+    def listen(self) -> socket.socket:
+        """Return a socket that listens, to be put in its place by `show`. Needs the lock; raises `OSError`.
+
+        What stands there and is no socket is not ours to replace.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self.path.lstat().st_mode):
+                raise FileExistsError(errno.EEXIST, "something that is no socket stands there")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._sweep()
+            listener.setblocking(False)  # its accepting thread must not wait for one who went away again
+            whole = str(self.path.with_name(self._passing))
+            fits = len(os.fsencode(whole)) <= MAX_IPC_PATH_BYTES
+            listener.bind(whole if fits else f"/proc/self/fd/{directory}/{self._passing}")
+            # Connecting needs write permission on the socket; the directory's mode decides who gets that far.
+            parent = os.fstat(directory)
+            group_may_enter = parent.st_mode & stat.S_IXGRP
+            made = os.stat(self._passing, dir_fd=directory, follow_symlinks=False)
+            if group_may_enter and made.st_gid != parent.st_gid:
+                # `runtime.group` need not be our own first group, which a new socket has.
+                os.chown(self._passing, -1, parent.st_gid, dir_fd=directory, follow_symlinks=False)
+            os.chmod(self._passing, 0o770 if group_may_enter else 0o700, dir_fd=directory)
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        finally:
+            os.close(directory)
+        return listener
+
+    def show(self) -> None:
+        """Put the socket that `listen` returned last in its place, in one step."""
+        made = self.path.with_name(self._passing).lstat()
+        self.path.with_name(self._passing).rename(self.path)
+        self._ours = made.st_dev, made.st_ino
+
+    def give_back(self) -> None:
+        """Release the lock: another may take the path. What listens goes on until then, and with who is connected."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Remove our socket from the path, unless another has taken that over, and release the lock."""
+        with contextlib.suppress(FileNotFoundError):  # the whole directory may be gone
+            if not self._lock.is_held and self._lock.acquire() is not None:
+                return
+            self._sweep()
+            found = self.path.lstat()
+            if (found.st_dev, found.st_ino) == self._ours:
+                self.path.unlink()
+        self._lock.release()
+
+    def _sweep(self) -> None:
+        """Remove what was not shown: of ours, or of one who was killed between the two."""
+        self.path.with_name(self._passing).unlink(missing_ok=True)
 
 
 class Epochs:

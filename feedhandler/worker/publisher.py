@@ -1,10 +1,8 @@
 """Records leave here: one ZeroMQ XPUB socket per worker. The only import of zmq on the data path."""
 
-import os
-import stat
+import errno
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import zmq
@@ -22,10 +20,17 @@ class BindError(Exception):
     """An address cannot be bound; the text says why, in one line."""
 
 
+class AddressInUseError(BindError):
+    """Somebody else has it, and may give it back."""
+
+
 class Publisher:
     """Binds the worker's addresses, sends records, and reads who subscribes to what."""
 
-    def __init__(self, addresses: Sequence[str], *, send_high_water_mark: int, cpu: Sequence[int] = ()) -> None:
+    def __init__(
+        self, addresses: Sequence[str], *, send_high_water_mark: int, cpu: Sequence[int] = (), bind: bool = True
+    ) -> None:
+        """Bind every address, or raise `BindError`; without ``bind``, none until `bind_free`."""
         self._context = zmq.Context()
         for core in cpu:
             self._context.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
@@ -38,10 +43,13 @@ class Publisher:
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
-        self._locks: list[tuple[runtime.Lock, Path]] = []
+        self.unbound = list(addresses)
+        """Addresses that are still to be bound."""
+        self._paths: list[runtime.SocketPath] = []
         try:
-            for address in addresses:
-                self._bind(address)
+            while bind and self.unbound:
+                self._bind(self.unbound[0])
+                del self.unbound[0]
         except BaseException:
             self.close()
             raise
@@ -63,35 +71,57 @@ class Publisher:
 
         return publish
 
+    def bind_free(self) -> None:
+        """Bind those addresses that nobody has; raise `BindError` for one that cannot be bound for any other reason."""
+        for address in list(self.unbound):
+            try:
+                self._bind(address)
+            except AddressInUseError:
+                continue
+            self.unbound.remove(address)
+
     def _bind(self, address: str) -> None:
         path = runtime.ipc_path(address)
         if path is not None:
-            self._take(path)
+            self._bind_path(address, runtime.SocketPath(path))
+            return
+        self._bind_socket(address)
+
+    def _bind_socket(self, address: str) -> None:
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
             # pyzmq's own text repeats the address; libzmq's numbers beyond the system's have texts of their own.
-            raise BindError(f"cannot bind {address}: {zmq.strerror(error.errno or 0)}") from None
-        if path is not None:
-            # Connecting needs write permission on the socket; the directory's mode decides who gets that far.
-            directory = path.parent.stat()
-            group_may_enter = directory.st_mode & stat.S_IXGRP
-            if group_may_enter and path.stat().st_gid != directory.st_gid:
-                # `runtime.group` need not be our own first group, which a new socket has.
-                os.chown(path, -1, directory.st_gid)
-            path.chmod(0o770 if group_may_enter else 0o700)
+            text = f"cannot bind {address}: {zmq.strerror(error.errno or 0)}"
+            raise AddressInUseError(text) if error.errno == errno.EADDRINUSE else BindError(text) from None
 
-    def _take(self, path: Path) -> None:
+    def _bind_path(self, address: str, path: runtime.SocketPath) -> None:
         """Lock first: a second bind of a live path would steal it without an error."""
-        lock = runtime.Lock(path.with_name(f"{path.name}.lock"))
         try:
-            holder = lock.acquire()
+            holder = path.take()
+            if holder is not None:
+                who = f"process {holder}" if holder else "another process"
+                raise AddressInUseError(f"cannot bind {address}: {who} publishes there")
+            self._paths.append(path)
+            listener = path.listen()
+            try:
+                # A socket that libzmq is given it does not unlink, neither before it binds nor when it closes: another
+                # process can put its own in our place, while we go on with those who are connected to us.
+                self._socket.setsockopt(zmq.USE_FD, listener.fileno())
+                self._bind_socket(address)
+                listener.detach()
+            finally:
+                self._socket.setsockopt(zmq.USE_FD, -1)
+                listener.close()
+            path.show()
         except OSError as error:
-            raise BindError(f"cannot bind ipc://{path}: {lock.path}: {os.strerror(error.errno or 0)}") from None
-        if holder is not None:
-            who = f"process {holder}" if holder else "another process"
-            raise BindError(f"cannot bind ipc://{path}: {who} publishes there")
-        self._locks.append((lock, path))
+            where = f"{error.filename}: " if error.filename else ""
+            raise BindError(f"cannot bind {address}: {where}{error.strerror}") from None
+
+    def give_back(self) -> None:
+        """Let another process take our paths. Who is connected to us stays so, and gets everything as before."""
+        for path in self._paths:
+            path.give_back()
 
     @property
     def descriptor(self) -> int:
@@ -114,8 +144,6 @@ class Publisher:
         """Let the last records leave, then close and remove what was bound."""
         self._socket.close()
         self._context.term()
-        for lock, path in self._locks:
-            if path.is_socket():
-                path.unlink(missing_ok=True)
-            lock.release()
-        self._locks.clear()
+        for path in self._paths:
+            path.remove()
+        self._paths.clear()

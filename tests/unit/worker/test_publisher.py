@@ -1,20 +1,23 @@
 """Records leave here: the bytes on a real ZeroMQ wire, whose path it is, and that nobody has to wait."""
 
 import os
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 import zmq
 from support.feed import wait_until
 
-from feedhandler import wire
+from feedhandler import runtime, wire
 from feedhandler.worker.publisher import BindError, Publisher
 
 SUBJECT = "linear.orderbook.1.BTCUSDT"
@@ -313,12 +316,22 @@ def test_impossible_address_is_refused_in_one_line(address: str, words: str) -> 
     assert "\n" not in str(refusal.value)
 
 
-def test_path_that_is_a_directory_is_refused_and_kept(tmp_path: Path) -> None:
-    """What is not our socket is not removed."""
-    (tmp_path / "linear.pub").mkdir()
-    with pytest.raises(BindError, match="cannot bind ipc://"):
+@pytest.mark.parametrize("kind", ["directory", "file", "link"])
+def test_what_is_no_socket_is_refused_and_kept(tmp_path: Path, kind: str) -> None:
+    """It is not ours to replace, and nothing of ours is left."""
+    path = tmp_path / "linear.pub"
+    match kind:
+        case "directory":
+            path.mkdir()
+        case "file":
+            path.write_text("notes")
+        case "link":
+            path.symlink_to("/dev/null")
+    with pytest.raises(BindError) as refusal:
         Publisher([address_in(tmp_path)], send_high_water_mark=10)
-    assert (tmp_path / "linear.pub").is_dir()
+    assert str(refusal.value) == f"cannot bind {address_in(tmp_path)}: something that is no socket stands there"
+    assert (path.is_dir(), path.is_symlink()) == (kind == "directory", kind == "link")
+    assert [one.name for one in tmp_path.iterdir()] == ["linear.pub"]
 
 
 @pytest.mark.parametrize(("directory_mode", "socket_mode"), [(0o700, 0o700), (0o750, 0o770)])
@@ -357,3 +370,218 @@ def test_zeromqs_threads_run_on_the_cores_they_are_given(tmp_path: Path) -> None
         started = set(tasks()) - before
         assert started
         wait_until(lambda: all(os.sched_getaffinity(int(task)) == {core} for task in started), "pinned threads")
+
+
+# Another takes the path over.
+
+
+@contextmanager
+def taking_over(*addresses: str) -> Iterator[Publisher]:
+    """A publisher that has bound nothing yet."""
+    publisher = Publisher(addresses, send_high_water_mark=1000, bind=False)
+    try:
+        yield publisher
+    finally:
+        publisher.close()
+
+
+def test_path_given_back_is_taken_over_and_connections_stay(tmp_path: Path) -> None:
+    """Whoever is connected hears the one before to its end; whoever connects from then on hears the other alone."""
+    address = address_in(tmp_path)
+    with taking_over(address) as new, subscriber(address, PREFIX) as early:
+        with bound(address) as old:
+            await_subscriptions(old, 1)
+            new.bind_free()
+            assert new.unbound == [address], "it is not taken before it is given"
+            old.give_back()
+            new.bind_free()
+            assert new.unbound == []
+            with subscriber(address, PREFIX) as late:
+                await_subscriptions(new, 1)
+                old.publish(HEAD, 1, 0, b"old")
+                new.publish(HEAD, 1, 0, b"new")
+                assert wire.parse(early.recv()).payload == b"old"
+                assert wire.parse(late.recv()).payload == b"new"
+                assert old.subscriptions() == new.subscriptions() == []
+        assert {one.name for one in tmp_path.iterdir()} == {"linear.pub", "linear.pub.lock"}
+        # The one before has ended: its strategies come over by connecting again. A SUB subscribes anew when it is read.
+        wait_until(lambda: early.poll(10) or new.subscriptions() == [PREFIX], "the strategy comes over")
+        new.publish(HEAD, 2, 0, b"new")
+        assert wire.parse(early.recv()).payload == b"new"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_path_is_never_missing_and_never_open_to_others(tmp_path: Path) -> None:
+    """While it changes hands, again and again, everybody who connects reaches somebody; its rights are always its own."""
+    address, path = address_in(tmp_path), tmp_path / "linear.pub"
+    stop, looks = threading.Event(), 0
+    findings: set[int | OSError] = set()
+
+    def look() -> None:
+        nonlocal looks
+        while not stop.is_set():
+            looks += 1
+            with closing(socket.socket(socket.AF_UNIX)) as client:
+                try:
+                    client.connect(str(path))
+                    findings.add(stat.S_IMODE(path.stat().st_mode))
+                except OSError as error:
+                    findings.add(error)
+
+    with ExitStack() as stack:
+        publisher = stack.enter_context(bound(address))
+        looker = threading.Thread(target=look)
+        looker.start()
+        try:
+            for _ in range(30):
+                publisher.give_back()
+                publisher = stack.enter_context(taking_over(address))
+                publisher.bind_free()
+                assert publisher.unbound == []
+        finally:
+            stop.set()
+            looker.join()
+    assert findings == {0o700}
+    assert looks > 30
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hundreds_who_connect_at_once_all_reach_the_new_one(tmp_path: Path) -> None:
+    """When a worker is replaced, everybody connects in the same moment."""
+    address = address_in(tmp_path)
+    context = zmq.Context()
+    with bound(address) as old, taking_over(address) as new:
+        old.give_back()
+        new.bind_free()
+        sockets = [context.socket(zmq.SUB) for _ in range(300)]
+        try:
+            for one in sockets:
+                one.setsockopt(zmq.RECONNECT_IVL, -1)  # a connection that is refused is not tried again
+                one.setsockopt(zmq.RCVTIMEO, 10_000)
+                one.subscribe(PREFIX)
+                one.connect(address)
+            await_subscriptions(new, len(sockets))
+            new.publish(HEAD, 1, 0, b"x")
+            assert {wire.parse(one.recv()).payload for one in sockets} == {b"x"}
+        finally:
+            for one in sockets:
+                one.close(0)
+            context.term()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_path_given_back_that_nobody_took_is_removed_at_the_end(tmp_path: Path) -> None:
+    """Until then it leads to who gave it back."""
+    address = address_in(tmp_path)
+    with bound(address) as publisher, subscriber(address, PREFIX):
+        publisher.give_back()
+        await_subscriptions(publisher, 1)
+        assert {one.name for one in tmp_path.iterdir()} == {"linear.pub"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_path_that_another_process_took_and_died_on_is_taken_again(tmp_path: Path) -> None:
+    """Its dead socket is no more in the way than any other; who gave the path back does not remove it."""
+    address = address_in(tmp_path)
+    with bound(address) as publisher:
+        publisher.give_back()
+        with binding_process(address) as process:
+            process.kill()
+            process.wait()
+        publisher.close()
+        assert (tmp_path / "linear.pub").exists()
+    with bound(address) as publisher, subscriber(address, PREFIX):
+        await_subscriptions(publisher, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_successor_that_bound_nothing_leaves_everything_alone(tmp_path: Path) -> None:
+    """Its end is not seen by anybody."""
+    address = address_in(tmp_path)
+    with bound(address) as old, subscriber(address, PREFIX) as strategy:
+        await_subscriptions(old, 1)
+        with taking_over(address) as new:
+            new.bind_free()
+        old.publish(HEAD, 1, 0, b"x")
+        assert wire.parse(strategy.recv()).payload == b"x"
+        assert {one.name for one in tmp_path.iterdir()} == {"linear.pub", "linear.pub.lock"}
+
+
+def test_addresses_without_a_path_are_bound_when_the_one_before_has_ended(tmp_path: Path) -> None:
+    """Two sockets cannot have them at the same time; the path beside them does not wait for that."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        tcp = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    abstract = f"ipc://@feedhandler-test-{os.getpid()}"
+    with taking_over(tcp, address_in(tmp_path), abstract) as new:
+        with bound(tcp, address_in(tmp_path), abstract) as old:
+            old.give_back()
+            new.bind_free()
+            assert new.unbound == [tcp, abstract]
+
+        def all_bound() -> bool:
+            new.bind_free()
+            return not new.unbound
+
+        wait_until(all_bound, "the other addresses")
+        with subscriber(tcp, PREFIX), subscriber(abstract, PREFIX):
+            await_subscriptions(new, 2)
+
+
+def test_successor_says_what_can_never_be_bound() -> None:
+    """Waiting helps only where somebody has the address."""
+    with (
+        taking_over("ipc:///nonexistent/linear.pub") as new,
+        pytest.raises(BindError, match="No such file or directory"),
+    ):
+        new.bind_free()
+
+
+def test_longest_path_there_can_be_is_bound(tmp_path: Path) -> None:
+    """The passing name beside it may be longer than a Unix socket's may be: then it is reached another way."""
+    for length in (runtime.MAX_IPC_PATH_BYTES, len(str(tmp_path)) + 2):
+        name = "x" * (length - len(str(tmp_path)) - 1)
+        address = f"ipc://{tmp_path}/{name}"
+        with bound(address) as publisher, subscriber(address, PREFIX) as strategy:
+            await_subscriptions(publisher, 1)
+            publisher.publish(HEAD, 1, 0, b"x")
+            assert wire.parse(strategy.recv()).payload == b"x"
+        assert list(tmp_path.iterdir()) == []
+    deep = tmp_path / ("d" * (runtime.MAX_IPC_PATH_BYTES - len(str(tmp_path)) - 3))
+    deep.mkdir()
+    with bound(f"ipc://{deep}/x") as publisher, subscriber(f"ipc://{deep}/x", PREFIX):
+        await_subscriptions(publisher, 1)
+    assert list(deep.iterdir()) == []
+
+
+def test_path_beyond_that_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    """The configuration is checked for that; the line is for who did without."""
+    name = "x" * (runtime.MAX_IPC_PATH_BYTES + 1 - len(str(tmp_path)) - 1)
+    with pytest.raises(BindError, match="File name too long"):
+        Publisher([f"ipc://{tmp_path}/{name}"], send_high_water_mark=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rest_of_one_killed_while_it_bound_is_swept_away(tmp_path: Path) -> None:
+    """Between making the socket and putting it in its place a process may be killed."""
+    address = address_in(tmp_path)
+    left = runtime.SocketPath(tmp_path / "linear.pub")
+    assert left.take() is None
+    left.listen().close()
+    left.give_back()
+    (rest,) = tmp_path.iterdir()
+    with bound(address), subscriber(address, PREFIX):
+        assert not rest.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_end_in_a_directory_that_is_gone_is_quiet(tmp_path: Path) -> None:
+    """There is nothing left to remove."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    for give_back in (False, True):
+        directory.mkdir(exist_ok=True)
+        publisher = Publisher([f"ipc://{directory}/linear.pub"], send_high_water_mark=10)
+        if give_back:
+            publisher.give_back()
+        shutil.rmtree(directory)
+        publisher.close()
