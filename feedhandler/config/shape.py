@@ -189,7 +189,7 @@ def _not_a_key(struct: type, table: str, name: str) -> str:
 
 
 def _homes(name: str) -> list[str]:
-    return [place for struct, place in _TABLES.items() if name in struct.__struct_fields__]  # type: ignore[attr-defined]
+    return [place for struct, place in _TABLES.items() if name in struct.__struct_fields__]  # type: ignore[attr-defined]  # a Struct's own
 
 
 def _is_control(character: str) -> bool:

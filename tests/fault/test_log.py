@@ -70,7 +70,7 @@ def test_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
                 before = feed.counters("linear")["unparsed"]
                 venue.fault("garbage", what="truncated", topic="orderbook.50.BTCUSDT", count=GARBAGE)
                 wait_until(
-                    lambda before=before: feed.counters("linear")["unparsed"] == before + GARBAGE,  # type: ignore[misc]
+                    lambda before=before: feed.counters("linear")["unparsed"] == before + GARBAGE,  # type: ignore[misc]  # mypy infers no lambda with a default
                     "all frames counted",
                 )
             assert PIPE_BYTES - feed.unread_bytes() < LONGEST_LINE_BYTES, "the pipe is full"

@@ -109,7 +109,7 @@ def test_cut_connection_is_signed_in_anew_and_says_since_when_it_was_blind(tmp_p
                 cut_ns = time.time_ns()
                 wiretap.cut()
                 wait_until(
-                    lambda start=start: all(  # type: ignore[misc]
+                    lambda start=start: all(  # type: ignore[misc]  # mypy infers no lambda with a default
                         [
                             status(one)["state"]
                             for one in ear.records[start:]

@@ -3,6 +3,7 @@
 Workers killed, hung and replaced once are in test_subscriber_processes.py.
 """
 
+import functools
 import signal
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_a_crash_loop_is_slowed_down_and_costs_the_others_nothing(tmp_path: Path
             for _ in range(DEATHS):
                 begun = len(strategy.seen)
                 kill(feed.worker("linear")["pid"], signal.SIGKILL)
-                wait_until(lambda begun=begun: live_again(begun), "live again")  # type: ignore[misc]
+                wait_until(functools.partial(live_again, begun), "live again")
             pauses = [
                 line["message"].partition("; again ")[2]
                 for line in feed.log_lines()

@@ -118,7 +118,7 @@ def test_a_replay_at_full_speed_comes_whole(tmp_path: Path) -> None:
         subjects = {f"linear.{topic}": texts for topic, texts in frames.items()}
         with Onlooker(*subjects, runtime=feed.runtime) as strategy, feed:
             for subject in subjects:
-                wait_until(lambda subject=subject: len(data(strategy.of(subject))) >= FRAMES, "all of it", 60)  # type: ignore[misc]
+                wait_until(lambda subject=subject: len(data(strategy.of(subject))) >= FRAMES, "all of it", 60)  # type: ignore[misc]  # mypy infers no lambda with a default
             for subject, texts in subjects.items():
                 assert [one.record.payload.decode() for one in data(strategy.of(subject))] == texts
             assert unsaid(strategy.seen) == []

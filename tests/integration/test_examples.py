@@ -291,7 +291,9 @@ def test_direct_follows_the_venue_itself(feed: Feed) -> None:
         assert direct.process.wait(10) == 0
         assert direct.process.stderr is not None
         assert direct.process.stderr.read() == ""
-    side, price, middle = re.fullmatch(r"(Buy|Sell) .* at ([\d,.]+), middle ([\d,.]+)", line).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"(Buy|Sell) .* at ([\d,.]+), middle ([\d,.]+)", line)
+    assert found is not None
+    side, price, middle = found.groups()
     assert side in ("Buy", "Sell")
     assert float(price.replace(",", "")) == pytest.approx(float(middle.replace(",", "")), rel=0.001)
 

@@ -183,7 +183,7 @@ def test_newcomer_gets_the_last_records_repeated(tmp_path: Path, venue: Simulato
         with Ear([address(feed)]) as second:
             for subject in SUBJECTS:
                 last = first.data(subject)[-3:]
-                wait_until(lambda subject=subject: updates(second, subject) == 3, "the last three")  # type: ignore[misc]
+                wait_until(lambda subject=subject: updates(second, subject) == 3, "the last three")  # type: ignore[misc]  # mypy infers no lambda with a default
                 first_word = second.of(subject)[0]
                 assert (first_word.kind, first_word.flags & wire.REPEATED) == (wire.STATUS, wire.REPEATED)
                 repeated = [one for one in second.of(subject) if one.kind == wire.UPDATE][:3]

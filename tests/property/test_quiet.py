@@ -1,5 +1,6 @@
 """Half an hour of quiet symbols, at the venue's own rhythms and in made-up time: nothing is taken for a fault."""
 
+import functools
 import heapq
 import itertools
 import json
@@ -150,7 +151,7 @@ class World:
         for link in self.links:
             link.open()
         for topic in PAUSES_S:
-            self.at(self.chance.uniform(0, PAUSES_S[topic][0]), lambda topic=topic: self._move(topic))  # type: ignore[misc]
+            self.at(self.chance.uniform(0, PAUSES_S[topic][0]), functools.partial(self._move, topic))
         self.at(TICK_S, self._tick)
 
     @property

@@ -1,5 +1,6 @@
 """A model of the venue and of several lines to it, each with faults of its own, in made-up time."""
 
+import functools
 import heapq
 import itertools
 import json
@@ -324,4 +325,4 @@ class Wire:
             self.repeat = False
             batch.append(payload)
         for one in batch:
-            self._later(lambda one=one: self._deliver(one))  # type: ignore[misc]
+            self._later(functools.partial(self._deliver, one))

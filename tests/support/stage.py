@@ -134,7 +134,7 @@ class Stage:
         for subject in self.books:
             if subject not in but:
                 wait_until(
-                    lambda subject=subject: len(data(self.strategy.of(subject, start))) >= count,  # type: ignore[misc]
+                    lambda subject=subject: len(data(self.strategy.of(subject, start))) >= count,  # type: ignore[misc]  # mypy infers no lambda with a default
                     f"{count} more records of {subject}",
                 )
 

@@ -130,7 +130,7 @@ def test_function_that_fails_is_told_by_the_kind_of_its_error() -> None:
         raise RuntimeError(SECRET)
 
     assert "raised RuntimeError" in refusal(failing)
-    assert "is no text but bytes" in refusal(SECRET.encode)  # type: ignore[arg-type]
+    assert "is no text but bytes" in refusal(SECRET.encode)  # type: ignore[arg-type]  # a user may
 
 
 def test_file_that_everybody_may_read_is_warned_of_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from feedhandler.config.model import Connection, WorkerPlan
+from feedhandler.config.model import Connection, ProductName, WorkerPlan
 from feedhandler.drill import faults, targets
 from feedhandler.drill.faults import Fault
 from feedhandler.drill.targets import Link, Target
@@ -14,11 +14,11 @@ OTHER = "orderbook.50.ETHUSDT"
 CANARY = "orderbook.1.SOLUSDT"
 
 
-def worker(name: str, *topics: str, product: str = "linear", canary: str = CANARY) -> WorkerPlan:
+def worker(name: str, *topics: str, product: ProductName = "linear", canary: str = CANARY) -> WorkerPlan:
     return WorkerPlan(
         worker=name,
         endpoint=name,
-        product=product,  # type: ignore[arg-type]
+        product=product,
         network="sim",
         url="",
         simulated=True,

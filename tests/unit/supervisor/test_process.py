@@ -238,7 +238,7 @@ def test_child_can_be_started_again_and_leaves_no_descriptor_behind() -> None:
         counts = []
         for number in range(1, 4):
             child.start(b"plan\n")
-            await until(lambda number=number: len(ends) == number, "the end of the child")  # type: ignore[misc]
+            await until(lambda number=number: len(ends) == number, "the end of the child")  # type: ignore[misc]  # mypy infers no lambda with a default
             counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208 - quicker than a Path in a loop that runs
         assert len(set(counts)) == 1
 

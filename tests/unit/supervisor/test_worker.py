@@ -55,7 +55,7 @@ class Watch:
             quiet_status_s=10, log_level="info", log_format="text",
         )  # fmt: skip
         self.worker = Worker(self.plan, logging.getLogger("feedhandler.test"))
-        self.process: Process = self.worker._child  # type: ignore[assignment]
+        self.process: Process = self.worker._child  # type: ignore[assignment]  # put there in its place
         self.now_s = 100.0
         self.worker.start(self.now_s)
 
@@ -116,7 +116,7 @@ def test_worker_gets_its_own_secrets_and_no_others(tmp_path: Path, monkeypatch: 
     secrets = frozenset().union(*map(module.secrets_of, (public, mine, yours)))
     assert secrets == {"MY_KEY", "MY_SECRET", "YOUR_KEY"}
     workers = [Worker(plan, logging.getLogger("feedhandler.test"), secrets) for plan in (public, mine, yours)]
-    processes: list[Process] = [worker._child for worker in workers]  # type: ignore[misc]
+    processes: list[Process] = [worker._child for worker in workers]  # type: ignore[misc]  # put there in their place
     assert [process.withheld for process in processes] == [secrets, {"YOUR_KEY"}, {"MY_KEY", "MY_SECRET"}]
 
 

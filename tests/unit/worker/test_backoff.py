@@ -8,7 +8,7 @@ from feedhandler.worker.backoff import AUTH_RETRY_CAP_S, REFUSED_CAP_S, Backoff,
 def test_first_retry_is_immediate_and_the_others_double_up_to_the_cap() -> None:
     """base * 2^n, of which half is jitter."""
     for jitter, share in ((0.0, 0.5), (1.0, 1.0)):
-        backoff = Backoff(0.5, 30, lambda jitter=jitter: jitter)  # type: ignore[misc]
+        backoff = Backoff(0.5, 30, lambda jitter=jitter: jitter)  # type: ignore[misc]  # mypy infers no lambda with a default
         pauses = [backoff.next_s() for _ in range(9)]
         assert pauses == [0, *(share * pause for pause in (0.5, 1, 2, 4, 8, 16, 30, 30))]
 

@@ -1280,7 +1280,7 @@ def test_connection_that_was_quiet_for_long_has_worked_all_the_same(
                 peer = await venue.peer(number)
                 await until(lambda: rig.state(ORDER) == "live", "live")
                 peer.reset()
-                await until(lambda number=number: len(reasons(rig, ORDER)) > number, "down")  # type: ignore[misc]
+                await until(lambda number=number: len(reasons(rig, ORDER)) > number, "down")  # type: ignore[misc]  # mypy infers no lambda with a default
             if steady:
                 await venue.peer(3)
             else:
@@ -1316,6 +1316,6 @@ def test_pongs_say_up_to_when_a_quiet_account_is_known_to_be_whole() -> None:
             await until(lambda: connection.lane.up, "open")
             for _ in range(2):
                 last_ns = connection.lane.last_ns
-                await until(lambda last_ns=last_ns: connection.lane.last_ns > last_ns, "a pong")  # type: ignore[misc]
+                await until(lambda last_ns=last_ns: connection.lane.last_ns > last_ns, "a pong")  # type: ignore[misc]  # mypy infers no lambda with a default
 
     uvloop.run(scene())
