@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from feedhandler import wire
+from feedhandler.client.asking import Asking
 from feedhandler.client.counters import Counters
 from feedhandler.client.handover import PATIENCE_S, Handover
 from feedhandler.client.interest import Interest, endpoint_of, is_control, is_prefix, nearest
@@ -24,13 +25,6 @@ from feedhandler.wire import DOWN, ENDED, IMAGE, REJECTED, REPEATED, SIMULATED, 
 
 NO_FEED_S: Final = 1.0
 """How long a feed may be missing before it is said: one that is being restarted is not missing."""
-ANSWER_S: Final = 1.0
-"""A worker answers a subscription within its pacing of 100 ms or so; asked again after this, doubled each time."""
-RECONNECTED_S: Final = 0.2
-"""The same where the loss of a connection is only seen when there is a new one: its answers may have come before."""
-ANSWER_CAP_S: Final = 10.0
-_UNANSWERED_ATTEMPTS: Final = 1
-"""Unanswered for this many requests, a subject is not known to the worker."""
 
 _unpack: Final = wire.HEADER.unpack_from
 _VERSION: Final = wire.VERSION
@@ -44,13 +38,6 @@ class _Origin(msgspec.Struct):
 
 
 _decode_origin: Final = msgspec.json.Decoder(_Origin).decode
-
-
-class _Request(msgspec.Struct):
-    """An answer that is waited for."""
-
-    attempts: int = 0
-    due_s: float = 0.0
 
 
 class Truth:
@@ -85,7 +72,7 @@ class Truth:
         self._fixed = False
         """The addresses were given: there is no directory."""
         self._feed_seen_s: float | None = None
-        self._requests: dict[Track, _Request] = {}
+        self._asking = Asking(self._links, self.interest)
         self._handovers: dict[Track, Handover] = {}
         """Subjects on their way to another worker."""
         self._now_ns = 0
@@ -116,8 +103,8 @@ class Truth:
             for track in self.tracks():
                 if not self._fixed or track.outside is None:
                     track.impose(UNKNOWN, self._no_feed, self._now_ns)
-        for track, request in list(self._requests.items()):
-            self._pursue(track, request, busy)
+        for track in self._asking.pursue(busy, self._now_s):
+            self._tell_unanswered(track)
         for track, handover in list(self._handovers.items()):
             if handover.is_due(self._now_s):
                 self._go_over(track, handover)
@@ -170,7 +157,7 @@ class Truth:
             if track.view is not None:
                 track.view.take(record)
                 if not track.view.loaded:
-                    self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
+                    self._asking.expect(track, self._now_s)
             return record
         if version != _VERSION:
             self._on_first(link, message)
@@ -229,10 +216,10 @@ class Truth:
         if track.state == ENDED:
             self._place(track)
         elif track.needs_recovery:
-            if track not in self._requests:
-                self._ask(track, _Request())
+            if track not in self._asking:
+                self._asking.ask(track, self._now_s)
         elif track.wants_image or not track.is_answered:
-            self._requests.setdefault(track, _Request(0, self._now_s + ANSWER_S))
+            self._asking.expect(track, self._now_s)
 
     def _handover(self, link: Link, track: Track, record: Record) -> Handover | None:
         """Return the way to another worker that a subject is on, or begins with this record; None where it is on none."""
@@ -252,16 +239,16 @@ class Truth:
     def _go_over(self, track: Track, handover: Handover) -> None:
         """The old worker was heard to its end: go on with the new one."""
         del self._handovers[track]
-        self._requests.pop(handover.successor, None)
+        self._asking.end(handover.successor)
         self.counters.handovers += handover.go_over(self._now_ns)
         if track.needs_recovery or track.wants_image:
-            self._ask(track, _Request())
+            self._asking.ask(track, self._now_s)
 
     def _stay(self, track: Track) -> None:
         """Take a subject off its way to another worker."""
         handover = self._handovers.pop(track, None)
         if handover is not None:
-            self._requests.pop(handover.successor, None)
+            self._asking.end(handover.successor)
             track.stay()
 
     def _on_followed(self, link: Link, track: Track, record: Record) -> None:
@@ -318,7 +305,7 @@ class Truth:
                 said = f"{missed} record{'s' * (missed > 1)} missed: a backlog older than {age} was thrown away"
                 track.end_skipping(missed, said, self._now_ns)
             if not track.is_answered:
-                self._ask(track, _Request())
+                self._asking.ask(track, self._now_s)
 
     # Links.
 
@@ -344,10 +331,7 @@ class Truth:
     def on_connected(self, link: Link) -> None:
         """The connection to a worker stands; ZeroMQ has told it all filters again."""
         link.hear(self._now_s)
-        due_s = self._now_s + (RECONNECTED_S if link.lost_s == self._now_s else ANSWER_S)
-        for track, request in self._requests.items():
-            if track.link == link.name:
-                request.due_s = due_s
+        self._asking.expect_soon(link, self._now_s)
 
     def on_disconnected(self, link: Link) -> None:
         """The connection to a worker broke."""
@@ -386,7 +370,7 @@ class Truth:
             track.impose(DOWN, reason, self._now_ns)
             self._place(track)
             # Its records end this; where none come although the connection stands again, it is asked for.
-            self._requests[track] = _Request(0, self._now_s + ANSWER_S)
+            self._asking.expect_anew(track, self._now_s)
 
     # What the strategy wants.
 
@@ -420,8 +404,7 @@ class Truth:
                 self._stay(track)
                 del self._tracks[key]
                 track.detach()
-                self._requests.pop(track, None)
-                self._end_asking(track)
+                self._asking.end(track)
 
     def track(self, subject: str) -> Track | None:
         """Return what is known of a subject, None where it was never asked for."""
@@ -438,64 +421,33 @@ class Truth:
             track.product = self._product(subject)
             for prefix in [prefix for prefix in self._prefix_tracks if subject.startswith(prefix.removesuffix("*"))]:
                 del self._prefix_tracks[prefix]
-            self._requests[track] = _Request(0, self._now_s + ANSWER_S)
+            self._asking.expect_anew(track, self._now_s)
         return track
 
     def _product(self, subject: str) -> str:
         return self._placement.products.get(endpoint_of(subject), "") if self._placement is not None else ""
 
-    # Asking for answers.
+    # Answers.
 
     def attach(self, subject: str, view: View) -> None:
         """Keep a view of a subject that is subscribed to."""
         track = self._tracks[subject.encode()]
         track.attach(view)
         if track.wants_image:
-            self._ask(track, _Request())  # its snapshot has gone by
+            self._asking.ask(track, self._now_s)  # its snapshot has gone by
 
-    def _ask(self, track: Track, request: _Request) -> None:
-        """Ask the worker anew for one subject: its status, and its image or kept events."""
-        self._requests[track] = request
-        request.due_s = self._now_s + min(ANSWER_S * 2**request.attempts, ANSWER_CAP_S)
-        request.attempts += 1
-        exact = wire.prefix(track.subject)
-        for link in self._links_of(track):
-            self._links.ask(link, exact)
-
-    def _end_asking(self, track: Track) -> None:
-        """Take the filter back that was only there to ask for a subject which a prefix matches."""
-        if track.subject not in self.interest.filters:
-            for link in self._links:
-                self._links.untell(link, wire.prefix(track.subject))
-
-    def _pursue(self, track: Track, request: _Request, busy: Container[str]) -> None:
-        if track.outside is None and track.is_answered and not track.wants_image and not track.needs_recovery:
-            del self._requests[track]
-            self._end_asking(track)
-            return
-        links = [link for link in self._links_of(track) if link.state == UP]
-        if self._now_s < request.due_s or not links:
-            return
-        if track.outside is not None and track.outside[0] not in (DOWN, UNKNOWN):
-            return
-        if not track.is_answered and request.attempts >= _UNANSWERED_ATTEMPTS:
-            if any(link.name in busy for link in links):
-                return  # the answer may be among what was not read yet
-            # With fixed addresses this is how a misspelt subject shows; a subject of the directory will be answered.
-            if self._fixed:
-                track.impose(UNASSIGNED, self._unanswered(track.subject), self._now_ns)
-            else:
-                track.impose(
-                    UNKNOWN, f"worker {worker_of(track.link or '')} does not answer for {track.subject}", self._now_ns
-                )
-        self._ask(track, request)
+    def _tell_unanswered(self, track: Track) -> None:
+        # With fixed addresses this is how a misspelt subject shows; a subject of the directory will be answered.
+        if self._fixed:
+            track.impose(UNASSIGNED, self._unanswered(track.subject), self._now_ns)
+        else:
+            track.impose(
+                UNKNOWN, f"worker {worker_of(track.link or '')} does not answer for {track.subject}", self._now_ns
+            )
 
     def _unanswered(self, subject: str) -> str:
         near = nearest(subject, (track.subject for track in self._tracks.values() if track.is_answered))
         return f"nobody at {self._where} carries {subject}" + (f"; the nearest seen: {near}" if near else "")
-
-    def _links_of(self, track: Track) -> Iterable[Link]:
-        return self._links.of(track.link, endpoint_of(track.subject))
 
     # Where the workers are.
 

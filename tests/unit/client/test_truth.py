@@ -7,7 +7,7 @@ import pytest
 from support.records import BOOK, START_NS, TRADES, delta, event, image, message, record, said, snapshot, status
 
 from feedhandler import wire
-from feedhandler.client import truth as truth_module
+from feedhandler.client import asking
 from feedhandler.client.handover import PATIENCE_S
 from feedhandler.client.links import Close, Open, Subscribe, Unsubscribe
 from feedhandler.client.record import Record
@@ -1100,5 +1100,5 @@ def test_closed_way_ends_its_backlog() -> None:
 
 def test_answer_patience_fits_the_workers_pacing() -> None:
     """A worker may take 100 ms to coalesce its answers: asking again sooner would only add to its work."""
-    assert truth_module.ANSWER_S >= 0.5
-    assert truth_module.RECONNECTED_S > 0.1
+    assert asking.ANSWER_S >= 0.5
+    assert asking.RECONNECTED_S > 0.1
