@@ -20,10 +20,19 @@ class _Message(msgspec.Struct, tag_field="type", tag=str.lower, kw_only=True):
 
 # Worker to supervisor.
 class Hello(_Message):
-    """A worker is up and its sockets are bound."""
+    """A worker is up, and its sockets are bound, unless it is to take over."""
 
     worker: str
     pid: int
+
+
+class Bound(_Message):
+    """A worker that takes over has bound what it could by now."""
+
+    worker: str
+    pid: int
+    unbound: list[str]
+    """Addresses that the one before still has: no two processes can be bound to them at the same time."""
 
 
 class Beat(_Message):
@@ -79,6 +88,24 @@ class Assign(_Message):
     """Since when each topic may miss something, by what the one who carried it before said; empty where nobody did."""
 
 
+class Yield(_Message):
+    """A successor takes over: let it have the addresses, tell strategies, and go on with those who are connected."""
+
+
+class Bind(_Message):
+    """Take the addresses over as they come free, and say so (`Bound`)."""
+
+    alone: bool = False
+    """The one before has ended: what cannot be bound now is an error."""
+    blind_from_ns: dict[str, int] = msgspec.field(default_factory=dict)
+    """Since when each topic may be missing something for those who followed the one before; empty where it ended in
+    order, or has not ended."""
+
+
+class Retire(_Message):
+    """End in order: a successor carries the topics."""
+
+
 class Stop(_Message):
     """To a worker: end in order. From a command to the supervisor: end everything."""
 
@@ -86,6 +113,12 @@ class Stop(_Message):
 # Command to supervisor, and its answers.
 class StatusRequest(_Message):
     """Ask for `StatusReply`."""
+
+
+class Restart(_Message):
+    """Restart a worker: its successor is live before it ends. Answered by `Progress`, at the end `Restarted`."""
+
+    worker: str
 
 
 class WorkerStatus(msgspec.Struct, kw_only=True):
@@ -108,6 +141,8 @@ class WorkerStatus(msgspec.Struct, kw_only=True):
     heartbeat: Heartbeat | None
     topics: dict[str, tuple[str, str]]
     """State and reason of each topic."""
+    restart: str = ""
+    """How far a restart by command is, in words; ``""`` while there is none."""
 
 
 class StatusReply(_Message):
@@ -134,15 +169,38 @@ class Done(_Message):
     text: str = ""
 
 
-class Refused(_Message):
-    """The command cannot be carried out; the text says why."""
+class Progress(_Message):
+    """How far a command is: at each change, and at least once a second."""
 
     text: str
 
 
-ToSupervisor = Hello | Beat | Dial | Announced | StatusRequest | Stop
-ToWorker = Assign | Permit | Wait | Announced | Stop
-ToCommand = StatusReply | Done | Refused
+class Restarted(_Message):
+    """A worker has been restarted."""
+
+    worker: str
+    old_pid: int | None
+    """None where there was no process."""
+    pid: int
+    topics: int
+    live: int
+    """How many of them."""
+    took_s: float
+    remark: str = ""
+    """What went otherwise than it should."""
+
+
+class Refused(_Message):
+    """The command cannot be carried out; the text says why."""
+
+    text: str
+    exit_code: int = 1
+    """2 where what was asked for makes no sense here."""
+
+
+ToSupervisor = Hello | Bound | Beat | Dial | Announced | StatusRequest | Restart | Stop
+ToWorker = Assign | Permit | Wait | Announced | Yield | Bind | Retire | Stop
+ToCommand = StatusReply | Progress | Restarted | Done | Refused
 
 encode: Final = msgspec.json.encode
 decode_to_supervisor: Final = msgspec.json.Decoder(ToSupervisor).decode

@@ -188,7 +188,7 @@ class Notice(msgspec.Struct, kw_only=True):
     """Payload of kind 6, on ``<endpoint>.notice``."""
 
     notice: str
-    """One of ``maintenance`` (announced by the venue), ``restarting`` and ``moved``."""
+    """One of ``maintenance`` (announced by the venue), ``restarting`` (the worker, by command) and ``moved``."""
     text: str
     worker: str
     time_ns: int

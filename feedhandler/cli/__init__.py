@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "status": "Show what runs and in which state every topic is.",
     "tail": "Print live records.",
     "topics": "Show what can be subscribed.",
+    "restart": "Restart a worker; strategies lose nothing.",
     "stop": "Stop a running feed.",
     "sim": "Run the simulated Bybit alone.",
     "drill": "Inject every fault into a feed on the simulated Bybit, and keep the score.",

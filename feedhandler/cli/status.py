@@ -54,6 +54,8 @@ def _lines(status: control.StatusReply, *, show_all: bool) -> Iterator[str]:
         who = f"process {worker.pid}, epoch {worker.epoch}" if worker.pid else "no process"
         ended = f", last end: {worker.last_exit}" if worker.last_exit else ""
         yield f"{click.style(worker.worker, bold=True)} {state}: {who}, {worker.restarts} restarts{ended}"
+        if worker.restart:
+            yield f"  restart by command: {worker.restart}"
         yield f"  from {worker.url}"
         yield f"  strategies connect to {', '.join(worker.publish)}"
         if (beat := worker.heartbeat) is not None:

@@ -1,7 +1,8 @@
 """Which feed a command talks to: ``--runtime DIR``, else ``--config FILE``, else the runtime directory by default."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -63,6 +64,15 @@ def directory(runtime_: str, config: Path | None) -> Path:
 
 def ask(where: Path, message: msgspec.Struct) -> control.ToCommand:
     """Send a command to the supervisor and return its answer; end with one line where there is none."""
+    with closing(talk(where, message)) as answers:
+        return next(answers)
+
+
+def talk(where: Path, message: msgspec.Struct) -> Generator[control.ToCommand, None, None]:
+    """Send a command to the supervisor and yield its answers, for as long as they are asked for.
+
+    The command ends with one line where the supervisor refuses it, and where it falls silent.
+    """
     path = where / control.SOCKET_NAME
     if not path.exists():
         fail(f"no feed runs in {where}", 1)
@@ -72,15 +82,16 @@ def ask(where: Path, message: msgspec.Struct) -> control.ToCommand:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(f"ipc://{path}")
         socket.send(control.encode(message))
-        if not socket.poll(int(ANSWER_PATIENCE_S * 1000)):
-            fail(f"no feed answers in {where}: it is gone, or paused", 1)
-        answer: control.ToCommand = control.decode_to_command(socket.recv())
+        while True:
+            if not socket.poll(int(ANSWER_PATIENCE_S * 1000)):
+                fail(f"no feed answers in {where}: it is gone, or paused", 1)
+            answer: control.ToCommand = control.decode_to_command(socket.recv())
+            if isinstance(answer, control.Refused):
+                fail(answer.text, answer.exit_code)
+            yield answer
     finally:
         socket.close()
         context.term()
-    if isinstance(answer, control.Refused):
-        fail(answer.text, 1)
-    return answer
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:

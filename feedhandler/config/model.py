@@ -171,6 +171,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     """This worker's share."""
     publish: list[str]
     """Addresses to bind, placeholders filled in."""
+    takes_over: bool = False
+    """Whether another process of this worker has the addresses: they are bound when the supervisor says so."""
     runtime_directory: str
     cpu: list[int]
     priority: int = 0

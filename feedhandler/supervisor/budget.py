@@ -5,6 +5,7 @@ be shut out for minutes. So every attempt of every worker is granted here, the m
 """
 
 from collections import deque
+from collections.abc import Container
 from typing import Final
 
 import msgspec
@@ -17,7 +18,8 @@ WINDOW_S: Final = 300.0
 class Request(msgspec.Struct, frozen=True):
     """A worker's wish to dial."""
 
-    worker: str
+    pid: int
+    """Of its process: a worker may have two for a while."""
     connection: str
     priority: int
     number: int
@@ -45,14 +47,14 @@ class Budget:
             self._granted_s.popleft()
         return len(self._granted_s)
 
-    def request(self, worker: str, connection: str, priority: int) -> None:
+    def request(self, pid: int, connection: str, priority: int) -> None:
         """Note that a connection wants to dial."""
         self._number += 1
-        self._waiting.append(Request(worker, connection, priority, self._number))
+        self._waiting.append(Request(pid, connection, priority, self._number))
 
-    def forget(self, worker: str) -> None:
-        """Drop what a worker wanted: its process is gone."""
-        self._waiting = [request for request in self._waiting if request.worker != worker]
+    def keep(self, living: Container[int]) -> None:
+        """Drop what others wanted than these processes: they are gone."""
+        self._waiting = [request for request in self._waiting if request.pid in living]
 
     def grant(self, now_s: float) -> list[Request]:
         """Return who may dial now, the highest priority first."""

@@ -21,6 +21,7 @@ from feedhandler.config.plan import SIMULATOR, account
 from feedhandler.supervisor import worker as worker_states
 from feedhandler.supervisor.budget import Budget
 from feedhandler.supervisor.process import EXIT_CANNOT_START, Child, RestartPolicy, exit_in_words
+from feedhandler.supervisor.restarts import Restarts
 from feedhandler.supervisor.worker import Worker
 
 TICK_S: Final = 0.1
@@ -111,6 +112,13 @@ class Supervisor:
             self._simulator = Simulator(logger, secrets)
             plans = [simulated(plan, self._simulator.address, os.environ) for plan in plans]
         self._workers = {plan.worker: Worker(plan, logger, secrets) for plan in plans}
+        self._restarts = Restarts(
+            self._workers,
+            another=lambda worker: Worker(worker.plan, logger, secrets),
+            send=self._reply,
+            publish_directory=self._publish_directory,
+            logger=logger,
+        )
         self._budget = Budget()
         self._epochs = runtime.Epochs(runtime_directory)
         self._context = zmq.Context()
@@ -170,6 +178,7 @@ class Supervisor:
                 product=worker.plan.product,
                 addresses=worker.plan.publish,
                 topics=worker.plan.topics,
+                generation=worker.generation,
             )
             for worker in self._workers.values()
         }
@@ -193,11 +202,16 @@ class Supervisor:
         self._stopping_since_s = self._loop.time()
         self.logger.info("stopping: %s", reason)
         (self._runtime / runtime.FEED_FILE).unlink(missing_ok=True)
+        self._restarts.stop(self._loop.time())
         for worker in self._workers.values():
             worker.stop()
 
+    def _processes(self) -> list[Worker]:
+        """Return everything that may have a process: the workers, and those beside them while they are restarted."""
+        return [*self._workers.values(), *self._restarts.processes]
+
     def _finish_stopping(self, since_s: float, now_s: float) -> None:
-        living = [worker for worker in self._workers.values() if worker.pid is not None]
+        living = [worker for worker in self._processes() if worker.pid is not None]
         # The venue goes last: its end would look like a lost connection to workers that are still ending.
         if not living and self._simulator is not None:
             self._simulator.stop()
@@ -223,13 +237,12 @@ class Supervisor:
         self._ticked_s = now_s
         self._hear()
         self._permit()
+        self._restarts.tick(now_s, ran_s)
         for worker in self._workers.values():
             worker.look(now_s, ran_s)
         if self._stopping_since_s is not None:
             self._finish_stopping(self._stopping_since_s, now_s)
-        elif all(
-            worker.state == worker_states.PARKED and worker.restart_s is None for worker in self._workers.values()
-        ):
+        elif all(worker.is_given_up for worker in self._workers.values()) and not self._restarts.processes:
             self.logger.error("no worker could start")
             self._stopping_since_s = now_s
         elif now_s >= self._summary_s:
@@ -267,31 +280,41 @@ class Supervisor:
 
     def _handle(self, way_back: list[bytes], message: control.ToSupervisor) -> None:
         match message:
-            case control.Hello():
-                worker = self._workers.get(message.worker)
-                if worker is not None and worker.pid == message.pid:
-                    self._budget.forget(message.worker)
-                    self._reply(way_back, worker.assign(way_back, self._new_epoch(), time.time_ns()))
-            case control.Beat():
-                worker = self._workers.get(message.worker)
-                if worker is not None and worker.pid == message.pid:
-                    worker.heard(message, self._loop.time())
-                    self._notice_settled(worker)
-            case control.Dial():
-                worker = self._workers.get(message.worker)
-                if worker is not None and worker.pid == message.pid:
-                    self._budget.request(message.worker, message.connection, worker.plan.priority)
-                    if not self._permit():
-                        self._reply(way_back, control.Wait(connection=message.connection))
+            case control.Hello() | control.Bound() | control.Beat() | control.Dial():
+                named = self._workers.get(message.worker)
+                for worker in self._restarts.processes if named is None else (named, *self._restarts.processes):
+                    if (worker.plan.worker, worker.pid) == (message.worker, message.pid):
+                        self._hear_worker(way_back, worker, message)
             case control.Announced():
-                for worker in self._workers.values():
+                for worker in self._processes():
                     if worker.way_back and worker.plan.network == message.network:
                         self._reply(worker.way_back, message)
             case control.StatusRequest():
                 self._reply(way_back, self._status())
+            case control.Restart():
+                self._restarts.ask(way_back, message.worker, self._loop.time())
             case control.Stop():
                 self._reply(way_back, control.Done(text="stopping"))
                 self.stop("a command")
+
+    def _hear_worker(
+        self,
+        way_back: list[bytes],
+        worker: Worker,
+        message: control.Hello | control.Bound | control.Beat | control.Dial,
+    ) -> None:
+        match message:
+            case control.Hello():
+                self._reply(way_back, worker.assign(way_back, self._new_epoch(), time.time_ns()))
+            case control.Bound():
+                worker.unbound = message.unbound
+            case control.Beat():
+                worker.heard(message, self._loop.time())
+                self._notice_settled(worker)
+            case control.Dial():
+                self._budget.request(message.pid, message.connection, worker.plan.priority)
+                if not self._permit():
+                    self._reply(way_back, control.Wait(connection=message.connection))
 
     def _new_epoch(self) -> int:
         """Return the next epoch; say once that it cannot be written down."""
@@ -303,8 +326,10 @@ class Supervisor:
 
     def _permit(self) -> bool:
         """Let connections dial, as far as the venue's budget goes; return whether it was enough for all."""
+        living = {worker.pid: worker for worker in self._processes() if worker.pid is not None}
+        self._budget.keep(living)
         for request in self._budget.grant(self._loop.time()):
-            self._reply(self._workers[request.worker].way_back, control.Permit(connection=request.connection))
+            self._reply(living[request.pid].way_back, control.Permit(connection=request.connection))
         return not self._budget.waiting
 
     def _reply(self, way_back: list[bytes], message: msgspec.Struct) -> None:
@@ -336,7 +361,7 @@ class Supervisor:
             simulated_bybit=f"ws://{self._simulator.address}" if self._simulator is not None else "",
             attempts=self._budget.spent(now_s),
             attempts_waiting=self._budget.waiting,
-            workers=[worker.status(now_s) for worker in self._workers.values()],
+            workers=[worker.status(now_s, self._restarts.words(name)) for name, worker in self._workers.items()],
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from feedhandler import control
+from feedhandler import control, runtime
 from feedhandler.config.model import WorkerPlan
 from feedhandler.supervisor.process import Child, RestartPolicy, exit_in_words
 from feedhandler.wire import Heartbeat
@@ -42,7 +42,16 @@ class Worker:
         self.state = STOPPED
         self.epoch = 0
         self.restarts = 0
+        self.generation = 0
+        """How many successors by command it has had (`runtime.CarriedWorker`)."""
         self.last_exit = ""
+        self.exit_code: int | None = None
+        self.takes_over = False
+        """Whether its process is started beside another one of this worker, which has the addresses."""
+        self.is_mended = True
+        """Whether it is started again when it ends by itself. Of two processes of a worker only one is."""
+        self.unbound: list[str] | None = None
+        """Addresses that its process has not bound yet; None while nothing is known of any."""
         self.way_back: list[bytes] = []
         """Where its messages come from; empty while it has not said hello."""
         self.heartbeat: Heartbeat | None = None
@@ -68,30 +77,47 @@ class Worker:
         """Its process id, None while there is no process."""
         return self._child.pid
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it is not started again by itself."""
+        return self.state == PARKED and self.restart_s is None
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether its process has those of its addresses that may change hands while another process lives."""
+        return self.unbound is not None and not any(map(runtime.ipc_path, self.unbound))
+
     def start(self, now_s: float) -> None:
         """Start the process."""
         self.state, self.way_back, self.restart_s, self._aborted_s = STARTING, [], None, None
-        self.topics = {}
+        self.topics, self.unbound = {}, None
         self._clock_s = self._started_s = now_s
         self._silent_s = 0.0
+        plan = msgspec.structs.replace(self.plan, takes_over=self.takes_over)
         try:
-            self._child.start(msgspec.json.encode(self.plan) + b"\n")
+            self._child.start(msgspec.json.encode(plan) + b"\n")
         except OSError as error:
             # No more processes, descriptors or memory: a matter of the machine, that may pass.
-            self.state, self.last_exit = PARKED, f"could not be started: {error.strerror}"
-            self.restart_s = now_s + max(self._policy.pause_s(1, 0.0) or 0.0, 1.0)
+            self.state, self.last_exit = STOPPED, f"could not be started: {error.strerror}"
+            if self.is_mended:
+                self.state, self.restart_s = PARKED, now_s + max(self._policy.pause_s(1, 0.0) or 0.0, 1.0)
             self._logger.error("worker %s %s", self.plan.worker, self.last_exit)  # noqa: TRY400 - the line says it all
 
     def assign(self, way_back: list[bytes], epoch: int, now_ns: int) -> control.Assign:
         """Return the first message to a worker that said hello."""
         self.way_back, self.epoch, self.state = way_back, epoch, RUNNING
         self._silent_s = 0.0
-        known_ns, topics = self.known_ns, self.plan.topics
-        if known_ns is None:
+        self.unbound = None if self.takes_over else []
+        holes = self.holes()
+        if self.known_ns is None:
             self.known_ns = now_ns  # a strategy may have been told of topics by then: its successor says since when
-            return control.Assign(epoch=epoch, topics=topics, blind_from_ns={})
-        holes = {topic: self.blind_from_ns.get(topic, known_ns) for topic in topics}
-        return control.Assign(epoch=epoch, topics=topics, blind_from_ns=holes)
+        return control.Assign(epoch=epoch, topics=self.plan.topics, blind_from_ns=holes)
+
+    def holes(self) -> dict[str, int]:
+        """Return since when each topic may be missing something if this process delivers no more; empty if it never did."""
+        if self.known_ns is None:
+            return {}
+        return {topic: self.blind_from_ns.get(topic, self.known_ns) for topic in self.plan.topics}
 
     def heard(self, beat: control.Beat, now_s: float) -> None:
         """Take a beat."""
@@ -121,6 +147,20 @@ class Worker:
             self._aborted_s = None
             self.kill()
 
+    def restart_now(self, now_s: float) -> None:
+        """Start it again at once, however often that failed; a process that is there is killed."""
+        self._policy = RestartPolicy()
+        if self.pid is None:
+            self.restart_s = now_s
+        else:
+            self.kill()
+
+    def give_way(self) -> None:
+        """Leave the worker's place to another process: this one is not started again, however it ends."""
+        self.is_mended, self.restart_s = False, None
+        if self.pid is None:
+            self.state = STOPPED
+
     def stop(self) -> None:
         """Ask it to end in order, and do not start it again."""
         self.restart_s = None
@@ -136,11 +176,15 @@ class Worker:
 
     def _exited(self, exit_code: int) -> None:
         self.way_back = []
+        self.exit_code = exit_code
         if self.state == STOPPING:
             self.state, self.last_exit = STOPPED, exit_in_words(exit_code)
             return
         word = self._last_word()
         self.last_exit = exit_in_words(exit_code) + (f": {word}" if word else "")
+        if not self.is_mended:
+            self.state = STOPPED
+            return
         pause_s = self._policy.pause_s(exit_code, self._clock_s - self._started_s)
         self.state = PARKED
         if pause_s is None:
@@ -159,8 +203,8 @@ class Worker:
         path.unlink(missing_ok=True)
         return word
 
-    def status(self, now_s: float) -> control.WorkerStatus:
-        """Return what ``feedhandler status`` shows of it."""
+    def status(self, now_s: float, restart: str = "") -> control.WorkerStatus:
+        """Return what ``feedhandler status`` shows of it; ``restart`` is how far one by command is."""
         return control.WorkerStatus(
             worker=self.plan.worker,
             endpoint=self.plan.endpoint,
@@ -176,4 +220,5 @@ class Worker:
             beat_age_s=now_s - self.beat_s if self.heartbeat is not None else None,
             heartbeat=self.heartbeat,
             topics=self.topics,
+            restart=restart,
         )

@@ -23,10 +23,13 @@ from feedhandler.worker.connection import CLOSE_PATIENCE_S
 from feedhandler.worker.diary import LOGGED_RAW_BYTES, Diary
 from feedhandler.worker.link import Link
 from feedhandler.worker.newcomers import Newcomers
-from feedhandler.worker.publisher import Publisher
+from feedhandler.worker.publisher import BindError, Publisher
+from feedhandler.worker.route import Hole
 from feedhandler.worker.state import Feed
 
 BEAT_S: Final = 1.0
+BIND_PATIENCE_S: Final = 10.0
+"""How long somebody else may keep an address that is ours: longer than it takes to kill one that hangs."""
 
 
 class Worker:
@@ -36,7 +39,9 @@ class Worker:
         self.plan = plan
         self.logger = logger
         self._loop = asyncio.get_running_loop()
-        self._publisher = Publisher(plan.publish, send_high_water_mark=plan.send_high_water_mark, cpu=plan.cpu)
+        self._publisher = Publisher(
+            plan.publish, send_high_water_mark=plan.send_high_water_mark, cpu=plan.cpu, bind=not plan.takes_over
+        )
         self._feed = Feed(
             worker=plan.worker,
             endpoint=plan.endpoint,
@@ -61,6 +66,13 @@ class Worker:
         )
         self._newcomers = Newcomers(self._feed, self._publisher)
         self._diary = Diary(logger, raw=plan.product != "private")
+        self._binding: control.Bind | None = None
+        """While addresses are to be taken over: the order."""
+        self._bind_by_s = 0.0
+        self._told_unbound: list[str] | None = None
+        """What the supervisor was last told; None while it was told nothing."""
+        self._retired = False
+        """A successor carries the topics."""
         self._epoch = 0
         self._assigned_ns = 0
         """When topics were first assigned."""
@@ -99,10 +111,16 @@ class Worker:
             await self._close(f"the worker ends: a bug: {type(error).__name__}", patience_s=0.0)
             raise
         self._end_timers(descriptor)
+        await self._close(self._last_word(reason))
+        return reason
+
+    def _last_word(self, reason: str) -> str:
+        """Return why the topics are nobody's any more, or another's."""
+        if self._retired:
+            return "restarted by command: its successor carries the topic"
         # The supervisor takes the directory away before it stops its workers; it does not stop one alone.
         feed_is_there = (Path(self.plan.runtime_directory) / runtime.FEED_FILE).exists()
-        await self._close(f"the worker was stopped: {reason}" if feed_is_there else "the feed was stopped")
-        return reason
+        return f"the worker was stopped: {reason}" if feed_is_there else "the feed was stopped"
 
     def _end_timers(self, descriptor: int) -> None:
         for timer in self._timers.values():
@@ -140,6 +158,15 @@ class Worker:
             case control.Announced():
                 self._calendar.take(message.announcements)
                 self._tell_maintenance(time.time_ns())
+            case control.Yield():
+                self._yield()
+            case control.Bind():
+                self._binding, self._bind_by_s = message, self._loop.time() + BIND_PATIENCE_S
+                self._admit(message.blind_from_ns, time.time_ns())
+                self._bind(message)
+            case control.Retire():
+                self._retired = True
+                self.stop("a successor carries its topics")
             case control.Stop():
                 self.stop("told to by the supervisor")
 
@@ -155,6 +182,41 @@ class Worker:
         for blind_from_ns, topics in groups.items():
             self._carrier.carry(topics, assignment.epoch, blind_from_ns)
 
+    # One process of this worker takes another's place.
+
+    def _yield(self) -> None:
+        """Let a successor have the addresses; whoever is connected stays so until we end."""
+        self._publisher.give_back()
+        now_ns = time.time_ns()
+        text = f"worker {self.plan.worker} is about to restart: whoever connects from now on reaches its successor"
+        notice = wire.Notice(notice="restarting", text=text, worker=self.plan.worker, time_ns=now_ns)
+        self._announce(f"{self.plan.endpoint}.notice", wire.NOTICE, notice, now_ns)
+        self.logger.info("gives its addresses to its successor, and goes on with those who are connected")
+
+    def _bind(self, order: control.Bind) -> None:
+        """Bind what has come free. What has a path the one before gives back while it lives, the rest when it ends."""
+        self._publisher.bind_free()
+        unbound = self._publisher.unbound
+        waits = [address for address in unbound if order.alone or runtime.ipc_path(address) is not None]
+        if not waits and unbound != self._told_unbound:
+            self._told_unbound = list(unbound)
+            self._link.tell(control.Bound(worker=self.plan.worker, pid=os.getpid(), unbound=unbound))
+            self.logger.info("has taken over%s", f", but for {', '.join(unbound)}" if unbound else " every address")
+        elif waits and self._loop.time() > self._bind_by_s:
+            raise BindError(f"cannot bind {waits[0]}: in use for {BIND_PATIENCE_S:g} s, and nobody gives it back")
+        if not unbound:
+            self._binding = None
+
+    def _admit(self, blind_from_ns: dict[str, int], now_ns: int) -> None:
+        """Say what those may have missed who followed one that ended in disorder: they come to us from now on."""
+        for topic, from_ns in blind_from_ns.items():
+            route = self._feed.routes[topic]
+            if route.live:
+                self._feed.remark(route, "the process before this one ended", now_ns, Hole(from_ns, now_ns))
+            else:
+                route.hole = Hole(min(from_ns, route.hole.from_ns) if route.hole is not None else from_ns)
+                self._feed.restate(route)
+
     def _connection_ended(self, task: asyncio.Task[None]) -> None:
         """A connection's task ends by itself only where it gave up, or where we have a bug: then the worker dies."""
         if not task.cancelled() and (error := task.exception()) is not None and not self._stop.done():
@@ -168,6 +230,8 @@ class Worker:
         # An XPUB's own signal is lost in a burst of sends: subscriptions are looked for here, too.
         self._newcomers.look()
         self._carrier.tick()
+        if self._binding is not None:
+            self._bind(self._binding)
         self._write_down()
 
     def _beat(self, due_s: float) -> None:

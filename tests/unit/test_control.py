@@ -27,6 +27,7 @@ WORKER = control.WorkerStatus(
     beat_age_s=0.5,
     heartbeat=HEARTBEAT,
     topics={"orderbook.50.BTCUSDT": ("live", "")},
+    restart="handing over",
 )
 STATUS = control.StatusReply(
     pid=41,
@@ -56,7 +57,9 @@ STATUS = control.StatusReply(
             blind_from_ns={"publicTrade.BTCUSDT": 3},
         ),
         control.Dial(worker="linear", pid=42, connection="linear/0"),
+        control.Bound(worker="linear", pid=42, unbound=["tcp://127.0.0.1:5600"]),
         control.StatusRequest(),
+        control.Restart(worker="linear"),
         control.Stop(),
     ],
     ids=lambda message: type(message).__name__,
@@ -68,7 +71,14 @@ def test_supervisor_reads_what_workers_and_commands_say(message: control.ToSuper
 
 @pytest.mark.parametrize(
     "message",
-    [control.Assign(epoch=7, topics=["tickers.BTCUSDT"], blind_from_ns={"tickers.BTCUSDT": 3}), control.Stop()],
+    [
+        control.Assign(epoch=7, topics=["tickers.BTCUSDT"], blind_from_ns={"tickers.BTCUSDT": 3}),
+        control.Yield(),
+        control.Bind(),
+        control.Bind(alone=True, blind_from_ns={"tickers.BTCUSDT": 3}),
+        control.Retire(),
+        control.Stop(),
+    ],
     ids=lambda message: type(message).__name__,
 )
 def test_worker_reads_what_the_supervisor_says(message: control.ToWorker) -> None:
@@ -78,7 +88,14 @@ def test_worker_reads_what_the_supervisor_says(message: control.ToWorker) -> Non
 
 @pytest.mark.parametrize(
     "message",
-    [STATUS, control.Done(), control.Done(text="stopping"), control.Refused(text="no such worker")],
+    [
+        STATUS,
+        control.Progress(text="handing over"),
+        control.Restarted(worker="linear", old_pid=None, pid=43, topics=5, live=4, took_s=3.5, remark="late"),
+        control.Done(),
+        control.Done(text="stopping"),
+        control.Refused(text="no such worker", exit_code=2),
+    ],
     ids=lambda message: type(message).__name__,
 )
 def test_command_reads_what_the_supervisor_answers(message: control.ToCommand) -> None:

@@ -15,7 +15,7 @@ def test_within_the_budget_everybody_dials_at_once_in_order() -> None:
     """Attempts within the limit are granted in the order of their requests."""
     budget = Budget(attempts=3, window_s=10)
     for name in "abc":
-        budget.request("linear", name, 0)
+        budget.request(7, name, 0)
     assert granted(budget, 0.0) == ["a", "b", "c"]
     assert (budget.spent(0.0), budget.waiting) == (3, 0)
 
@@ -24,7 +24,7 @@ def test_beyond_the_budget_the_more_important_go_first_when_the_window_moves_on(
     """A spent budget lets nobody dial; when attempts leave the window, the highest priority goes first."""
     budget = Budget(attempts=2, window_s=10)
     for name, priority in (("a", 0), ("b", 0), ("c", 0), ("d", 5), ("e", 5)):
-        budget.request("linear", name, priority)
+        budget.request(7, name, priority)
     assert granted(budget, 0.0) == ["d", "e"]
     assert granted(budget, 9.9) == []
     assert budget.waiting == 3
@@ -32,14 +32,14 @@ def test_beyond_the_budget_the_more_important_go_first_when_the_window_moves_on(
     assert granted(budget, 20.0) == ["c"]
 
 
-def test_a_worker_that_is_gone_wants_nothing_any_more() -> None:
-    """Requests of a dead process are dropped; those of others stay."""
+def test_a_process_that_is_gone_wants_nothing_any_more() -> None:
+    """Requests of a dead process are dropped; those of others stay, also of another process of the same worker."""
     budget = Budget(attempts=1, window_s=10)
-    budget.request("linear", "a", 0)
+    budget.request(7, "a", 0)
     assert granted(budget, 0.0) == ["a"]
-    budget.request("linear", "b", 0)
-    budget.request("spot", "c", 0)
-    budget.forget("linear")
+    budget.request(7, "b", 0)
+    budget.request(8, "c", 0)
+    budget.keep({8, 9})
     assert granted(budget, 10.0) == ["c"]
 
 
@@ -50,7 +50,7 @@ def test_no_window_ever_sees_more_than_the_limit(requests: list[tuple[float, int
     now_s, dialled = 0.0, []
     for pause_s, priority in requests:
         now_s += pause_s
-        budget.request("linear", "x", priority)
+        budget.request(7, "x", priority)
         dialled += [now_s] * len(budget.grant(now_s))
     while budget.waiting:
         now_s += 1.0
