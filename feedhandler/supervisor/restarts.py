@@ -45,7 +45,7 @@ class Restart:
 
     def facts(self) -> tuple[Facts, Facts]:
         """Return what is known of both. A process that was there, and hung, is nobody."""
-        if self.old is None and self.new.pid == self.old_pid:
+        if self.old is None and self.old_pid is not None and self.new.pid == self.old_pid:
             return Facts(), Facts()
         return _facts(self.old, self.old_pid), _facts(self.new, self.new.pid)
 
@@ -163,7 +163,7 @@ class Restarts:
                 continue
             if restart.second is not None:
                 restart.second.look(now_s, ran_s)
-            if restart.new.is_given_up and not restart.has_complained:
+            if restart.new.is_given_up and restart.succession.needs_successor and not restart.has_complained:
                 # Whoever is connected to the one before is served by that; the next restart by command goes on here.
                 restart.has_complained = True
                 self._refuse(

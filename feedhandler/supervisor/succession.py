@@ -95,6 +95,11 @@ class Succession:
         """Whether there is nothing left to do."""
         return self.step in (Step.DONE, Step.GIVEN_UP)
 
+    @property
+    def needs_successor(self) -> bool:
+        """Whether the one before goes on until its successor is there, however long that takes."""
+        return self.step in (Step.BINDING, Step.OVERLAPPING)
+
     def look(self, now_s: float, old: Facts, new: Facts) -> Act | None:
         """Return what is to be done now, None when there is nothing; call again until then."""
         if self.step is Step.PREPARING:

@@ -2,12 +2,12 @@
 
 import logging
 import signal
-from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from support.child import Process
 
 from feedhandler import control, wire
 from feedhandler.config.model import Connection, SecretSource, WorkerPlan
@@ -16,32 +16,6 @@ from feedhandler.supervisor.worker import HUNG_AFTER_S, KILL_AFTER_S, START_PATI
 
 BOOK, TRADES = "orderbook.50.BTCUSDT", "publicTrade.BTCUSDT"
 ASSIGNED_NS = 1_700_000_000_000_000_000
-
-
-class Process:
-    """Stands in for `Child`: remembers what was done to it, and ends when the test says so."""
-
-    def __init__(self, command: Sequence[str], on_exit: Callable[[int], None], withheld: Collection[str] = ()) -> None:
-        self.command = list(command)
-        self.withheld = set(withheld)
-        self.pid: int | None = None
-        self.messages: list[bytes] = []
-        self.signals: list[signal.Signals] = []
-        self._on_exit = on_exit
-
-    def start(self, message: bytes = b"", pass_fds: Sequence[int] = ()) -> None:
-        assert self.pid is None, "it runs already"
-        assert pass_fds == ()
-        self.pid = 4711 + len(self.messages)
-        self.messages.append(message)
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.pid is not None:
-            self.signals.append(number)
-
-    def end(self, exit_code: int) -> None:
-        self.pid = None
-        self._on_exit(exit_code)
 
 
 class Watch:
@@ -295,8 +269,109 @@ def test_status_tells_all_of_it(watch: Watch) -> None:
     watch.worker.assign([b"id"], 7, ASSIGNED_NS)
     watch.beat({BOOK: ("live", "")})
     told = watch.worker.status(watch.now_s + 2)
-    assert (told.worker, told.state, told.pid, told.epoch, told.restarts) == ("linear", "running", 4711, 7, 0)
+    pid = watch.process.pid
+    assert (told.worker, told.state, told.pid, told.epoch, told.restarts) == ("linear", "running", pid, 7, 0)
+    assert (told.restart, watch.worker.status(watch.now_s, "handing over").restart) == ("", "handing over")
     assert told.beat_age_s == pytest.approx(2)
     assert told.topics == {BOOK: ("live", "")}
     assert told.heartbeat is not None
     assert (told.url, told.publish, told.network) == (watch.plan.url, watch.plan.publish, "mainnet")
+
+
+# Another process of the same worker.
+
+
+def test_successor_is_started_beside_the_one_that_has_the_addresses(watch: Watch) -> None:
+    """Its plan says so, the first time; it has none of its addresses until it says which."""
+    watch.process.end(0)
+    worker = watch.worker
+    worker.takes_over = True
+    worker.start(watch.now_s)
+    assert msgspec.json.decode(watch.process.messages[-1], type=WorkerPlan) == msgspec.structs.replace(
+        watch.plan, takes_over=True
+    )
+    worker.assign([b"id"], 7, ASSIGNED_NS)
+    assert (worker.unbound, worker.has_paths) == (None, False)
+    worker.unbound = [*watch.plan.publish, "tcp://127.0.0.1:5600"]
+    assert not worker.has_paths
+    worker.unbound = ["tcp://127.0.0.1:5600", "ipc://@abstract"]
+    assert worker.has_paths
+
+
+def test_worker_that_says_hello_has_its_addresses(watch: Watch) -> None:
+    """It binds them first of all."""
+    assert not watch.worker.has_paths
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    assert (watch.worker.unbound, watch.worker.has_paths) == ([], True)
+    watch.process.end(-9)
+    watch.wait(0.1)
+    assert watch.worker.unbound is None
+
+
+def test_process_that_gave_way_is_not_started_again(watch: Watch, tmp_path: Path) -> None:
+    """However it ends; its last word is kept."""
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    watch.worker.give_way()
+    assert watch.worker.state == "running"
+    (tmp_path / "linear.error").write_text("a bug")
+    watch.process.end(1)
+    watch.wait(120)
+    told = watch.worker.state, watch.worker.last_exit, watch.worker.exit_code, len(watch.process.messages)
+    assert told == ("stopped", "exit 1: a bug", 1, 1)
+
+
+def test_process_that_is_gone_gives_way_at_once(watch: Watch) -> None:
+    """Its restart is cancelled."""
+    watch.process.end(1)
+    watch.worker.give_way()
+    watch.wait(120)
+    assert (watch.worker.state, len(watch.process.messages)) == ("stopped", 1)
+
+
+@pytest.mark.parametrize("is_mended", [True, False])
+def test_process_that_cannot_be_started_is_tried_again_if_it_is_the_workers(watch: Watch, is_mended: bool) -> None:
+    """The machine is short of something that passes."""
+    watch.process.end(1)
+    watch.worker.is_mended = is_mended
+    watch.process.refusal = OSError(11, "Resource temporarily unavailable")
+    watch.worker.start(watch.now_s)
+    assert watch.worker.last_exit == "could not be started: Resource temporarily unavailable"
+    assert watch.worker.state == ("parked" if is_mended else "stopped")
+    watch.process.refusal = None
+    watch.wait(2)
+    assert watch.worker.state == ("starting" if is_mended else "stopped")
+
+
+def test_parked_worker_is_started_at_once_when_told_to(watch: Watch) -> None:
+    """Also one that said it could not start; its failures are forgotten."""
+    for _ in range(4):
+        watch.process.end(1)
+        watch.wait(5)
+    watch.process.end(3)
+    assert watch.worker.is_given_up
+    watch.worker.restart_now(watch.now_s)
+    assert not watch.worker.is_given_up
+    watch.wait(0.1)
+    assert watch.worker.state == "starting"
+    watch.process.end(1)
+    watch.wait(0.1)
+    assert watch.worker.state == "starting", "at once, as after a first failure"
+
+
+def test_hung_worker_is_killed_and_started_when_told_to(watch: Watch) -> None:
+    """Nobody waits for its stack dump."""
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    watch.wait(HUNG_AFTER_S + 0.2)
+    watch.worker.restart_now(watch.now_s)
+    assert watch.process.signals == [signal.SIGABRT, signal.SIGKILL]
+    watch.process.end(-9)
+    watch.wait(0.1)
+    assert watch.worker.state == "starting"
+
+
+def test_holes_are_those_that_a_successor_would_be_told(watch: Watch) -> None:
+    """None of one that carried nothing yet."""
+    assert watch.worker.holes() == {}
+    watch.worker.assign([b"id"], 7, ASSIGNED_NS)
+    watch.beat(known_ns=9, blind={BOOK: 5})
+    assert watch.worker.holes() == {BOOK: 5}
