@@ -27,7 +27,11 @@ def command(worker: str, runtime_: str, config: Path | None, as_json: bool) -> i
         done = _follow(where.directory(runtime_, config), worker, progress)
     except KeyboardInterrupt:
         progress.end()
-        told = "the restart goes on without us; feedhandler status shows it" if progress.text else "it was not begun"
+        told = (
+            "the restart goes on without us; feedhandler status shows it"
+            if progress.text
+            else "nothing was heard of it yet"
+        )
         click.echo(f"{worker}: {told}", err=True)
         return 130
     finally:
