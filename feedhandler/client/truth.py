@@ -198,10 +198,14 @@ class Truth:
                 self._on_followed(link, track, record)
             elif track is handover.successor:
                 handover.take(record, self._now_ns)
-            elif link.name == track.link:
-                handover.take_old(record, self._now_ns, self._now_s)
-            else:
+            elif link.name != track.link:
                 self.counters.old_epoch += 1  # of a worker that had it in between
+            elif record.epoch == handover.successor.epoch:
+                # ZeroMQ has connected the old link to the same address again: the old worker is gone.
+                self.counters.duplicates += 1
+                handover.end_old(self._now_ns, self._now_s)
+            else:
+                handover.take_old(record, self._now_ns, self._now_s)
         except ValueError as error:  # a status that is none
             self._count_malformed(error)
             return
@@ -224,7 +228,7 @@ class Truth:
     def _handover(self, link: Link, track: Track, record: Record) -> Handover | None:
         """Return the way to another worker that a subject is on, or begins with this record; None where it is on none."""
         handover = self._handovers.get(track)
-        if handover is not None and link.name == track.link and record.epoch > track.epoch:
+        if handover is not None and link.name == track.link and record.epoch > handover.successor.epoch:
             self._stay(track)  # the old worker itself began anew, later
             return None
         if handover is not None and (
@@ -256,9 +260,21 @@ class Truth:
             # Another epoch is another process. A program that was busy reads this before it hears of the connection.
             link.replaced = True
             self._lose(link, f"connection to {link} lost")
+        if record.epoch == track.epoch and not self._may_change(link, track, record):
+            self.counters.duplicates += 1
+            return
         if record.epoch >= track.epoch:
             track.link = link.name
         track.on_record(record, self._now_ns)
+
+    def _may_change(self, link: Link, track: Track, record: Record) -> bool:
+        """Say whether a subject may be followed over this link from now on, that has records of the epoch it is in."""
+        followed = self.links.get(track.link or "")
+        if followed is None or followed is link or followed.state != UP or not track.is_followed:
+            return True
+        # Two ways to one worker: each has everything, and one may be read before the other.
+        numbered = not record.flags & (IMAGE | REPEATED)
+        return followed.leaving_s is not None and record.sequence <= track.sequence + numbered
 
     def _is_stale(self, link: Link, track: Track, record: Record) -> bool:
         """Say whether a record belongs to a backlog that is thrown away."""
@@ -322,6 +338,8 @@ class Truth:
         """Everything that came from a worker has been taken in, and that happened to its connection since the last time."""
         self._end_discarding(link)
         for stands in connected:
+            if link.name not in self.links:
+                break  # left for good
             if stands:
                 self.on_connected(link)
             else:
@@ -339,7 +357,9 @@ class Truth:
             link.state = LOST
             link.lost_s = self._now_s
             link.network = None
-            if not link.replaced:
+            if link.leaving_s is not None:
+                self._leave(link)
+            elif not link.replaced:
                 self._lose(link, f"connection to {link} lost")
             link.replaced = False
 
@@ -499,9 +519,26 @@ class Truth:
         return any(track.link == link.name and track.is_followed for track in self._tracks.values())
 
     def _leave(self, link: Link) -> None:
+        """Close the way to a worker that the directory names no more."""
         self._end_discarding(link)
-        self._lose(link, f"{link} left")
+        if link.state == UP:
+            for track in self._tracks.values():
+                to = self._successor_of(link, track)
+                if to is not None:
+                    track.link = to.name
+                    self._asking.ask(track, self._now_s)
+            self._lose(link, f"{link} left")
+        else:
+            self._lose(link, f"connection to {link} lost")
         self._links.close(link)
+
+    def _successor_of(self, link: Link, track: Track) -> Link | None:
+        """Return another link to the process that this one reaches: it did before the directory spoke of that process."""
+        if self._placement is None or track.link != link.name or not track.is_followed or track in self._handovers:
+            return None
+        to = self.links.get(self._placement.carried.get(track.subject, ""))
+        same = to is not None and to is not link and to.state == UP and to.address == link.address
+        return to if same else None
 
     def _place(self, track: Track) -> None:
         """Hold a subject against the directory."""

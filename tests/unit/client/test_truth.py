@@ -604,6 +604,86 @@ def test_successor_by_command_has_a_link_of_its_own(feed: Feed) -> None:
     assert feed.reason() == "connection to worker linear at ipc:///run/linear.pub lost"
 
 
+@pytest.fixture
+def succeeded(feed: Feed) -> Feed:
+    """The same worker in another process, which is connected; both publish."""
+    told = directory({"linear": LINEAR})
+    told.workers["linear"].generation = 1
+    feed.truth.set_directory(told, alive=True)
+    feed.connect("linear#1")
+    feed.actions()
+    return feed
+
+
+def test_old_link_that_reaches_the_successor_is_left(succeeded: Feed) -> None:
+    """ZeroMQ connects it to the same address again: what comes over it comes twice, in whatever order it is read."""
+    feed = succeeded
+    feed.take(status(BOOK, 2, epoch=2, repeated=True), image(2, epoch=2), worker="linear#1")
+    feed.take(status(TRADES, 2, epoch=2, repeated=True), worker="linear#1")
+    assert feed.take(status(BOOK, 11, wire.ENDED)) == [("status", 2, "live"), ("snapshot", 2)]
+    assert feed.take(delta(5, epoch=2), status(BOOK, 5, epoch=2, repeated=True)) == [], "read before the others"
+    assert feed.take(*(delta(number, epoch=2) for number in (3, 4, 5)), worker="linear#1") == [
+        ("delta", 3),
+        ("delta", 4),
+        ("delta", 5),
+    ]
+    told = feed.take(status(TRADES, 4, epoch=2, repeated=True))
+    assert told == [("status", 2, "live"), ("said here", 2, "live", None)], "its end was lost: this shows it"
+    assert feed.truth.counters.lost == 0
+    feed.truth.on_drained(feed.truth.links["linear"], [False, True])
+    assert feed.heard() == []
+    assert Close("linear") in feed.actions()
+
+
+def test_link_that_reached_the_successor_before_the_directory_spoke_of_it(feed: Feed) -> None:
+    """A strategy that was busy: its old link has the new epoch, and the new link goes on from there."""
+    feed.take(status(BOOK, 2, epoch=2, repeated=True), image(2, epoch=2))
+    told = directory({"linear": LINEAR})
+    told.workers["linear"].generation = 1
+    feed.truth.set_directory(told, alive=True)
+    feed.connect("linear#1")
+    track = feed.truth.track(BOOK)
+    assert track is not None
+    assert feed.take(status(BOOK, 4, epoch=2, repeated=True), worker="linear#1") == [], "ahead of what was read"
+    assert track.link == "linear"
+    assert feed.take(delta(3, epoch=2), delta(4, epoch=2)) == [("delta", 3), ("delta", 4)]
+    assert feed.take(status(BOOK, 4, epoch=2, repeated=True), worker="linear#1") == []
+    assert track.link == "linear#1"
+    assert feed.take(delta(5, epoch=2), worker="linear#1") == [("delta", 5)]
+    assert feed.truth.counters.lost == 0
+
+
+def test_link_that_reached_the_successor_and_is_left_in_the_end(feed: Feed) -> None:
+    """Nobody is blind for it: the successor is asked over its own link."""
+    feed.take(status(BOOK, 2, epoch=2, repeated=True), image(2, epoch=2), status(TRADES, 2, epoch=2, repeated=True))
+    told = directory({"linear": LINEAR})
+    told.workers["linear"].generation = 1
+    feed.truth.set_directory(told, alive=True)
+    feed.connect("linear#1")
+    feed.actions()
+    assert feed.tick(PATIENCE_S + 0.1, busy=("linear", "linear#1")) == []
+    done = feed.actions()
+    assert Close("linear") in done
+    assert Subscribe("linear#1", EXACT_BOOK) in done
+    assert feed.take(delta(3, epoch=2), worker="linear#1") == [("delta", 3)]
+
+
+def test_two_ways_to_one_worker_are_one() -> None:
+    """Both are told of everything; the second is heard when the first is gone."""
+    twice = Feed()
+    twice.truth.set_addresses(["ipc:///a", "tcp://b:1"])
+    twice.truth.subscribe(BOOK)
+    twice.connect("ipc:///a")
+    twice.connect("tcp://b:1")
+    assert twice.take(status(BOOK, 10, repeated=True), image(10), worker="ipc:///a")[-1] == ("snapshot", 10)
+    ahead = (status(BOOK, 12, repeated=True), delta(12))
+    assert twice.take(*ahead, worker="tcp://b:1") == []
+    assert twice.take(delta(11), delta(12), worker="ipc:///a") == [("delta", 11), ("delta", 12)]
+    twice.truth.on_disconnected(twice.truth.links["ipc:///a"])
+    assert twice.heard() == [("said here", 12, "down")]
+    assert twice.take(delta(13), worker="tcp://b:1")[-1] == ("delta", 13)
+
+
 def test_worker_that_the_directory_forgets_and_names_again_is_not_left(feed: Feed) -> None:
     """What was on its way out stays."""
     assert feed.announce(spot=("orderbook.50.BTCUSDT",)) == []

@@ -1,0 +1,107 @@
+"""A worker is restarted by command: what a strategy that does nothing about it sees, held against what the venue sent."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from support.feed import Feed, wait_until
+from support.simulator import Simulator
+from support.stage import Stage, data
+from support.strategy import Strategy, unsaid
+
+from feedhandler import wire
+
+ASLEEP_S: Final = 6.0
+"""Longer than two workers publish the same."""
+CONFIG: Final = """
+network = "sim"
+[endpoints.linear]
+product = "linear"
+url = "{url}"
+symbols = ["BTCUSDT"]
+streams = ["orderbook.50", "publicTrade", "tickers", "kline.1", "orderbook.1", "allLiquidation"]
+[endpoints.private]
+product = "private"
+url = "{private}"
+topics = ["order", "execution", "position", "wallet"]
+"""
+TRADES: Final = "linear.publicTrade.BTCUSDT"
+BOOK: Final = "linear.orderbook.50.BTCUSDT"
+
+
+def restart(feed: Feed, worker: str = "linear") -> None:
+    """Restart a worker as a user does, and wait until it is done."""
+    pid = feed.worker(worker)["pid"]
+    done = feed.command("restart", worker)
+    assert done.returncode == 0, done.stderr
+    assert feed.worker(worker)["pid"] != pid
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_worker_restarted_by_command_is_not_noticed(tmp_path: Path, lines: int) -> None:
+    """Three times, amid thousands of messages → live all the while: nothing lost, twice or wrong, and no hole told."""
+    with Stage(tmp_path, "--rate", "20", more=f"lines = {lines}") as stage:
+        stage.wait_whole()
+        for _ in range(3):
+            start = len(stage.strategy.seen)
+            restart(stage.feed)
+            stage.wait_more(10)
+            seen = stage.strategy.seen[start:]
+            told = [one for one in seen if one.record.kind == wire.STATUS and one.record.subject in stage.subjects]
+            assert {one.status.state for one in told} == {wire.LIVE}
+            assert [one.status.reason for one in told if one.record.local] == []
+            assert unsaid(stage.strategy.seen) == []
+            for subject in stage.subjects:
+                epochs = [one.record.epoch for one in data(stage.strategy.of(subject, start))]
+                assert epochs == sorted(epochs), subject
+                assert len(set(epochs)) == 2, f"{subject} was not followed to the new worker"
+            court = stage.settle()
+            assert court.taken_findings() == []
+            assert court.taken_wrong() == []
+        assert stage.court.checked > 1000
+
+
+def test_strategy_asleep_meanwhile_is_told_what_it_missed(tmp_path: Path) -> None:
+    """Too late for the old worker → everything it had published, then the hole; the book is the new worker's, and right."""
+    with Simulator("--rate", "10", "--truth") as venue:
+        config = CONFIG.format(url=venue.url_of("linear"), private=venue.url_of("private"))
+        with Feed(tmp_path, config) as feed, Strategy(BOOK, TRADES, books=[BOOK], runtime=feed.runtime) as strategy:
+            strategy.wait_for(BOOK, wire.LIVE, "delta")
+            strategy.wait_for(TRADES, wire.LIVE, "update")
+            start = len(strategy.seen)
+            strategy.sleep(ASLEEP_S)
+            restart(feed)
+            strategy.wait_for(BOOK, "snapshot", "delta", start=start)
+            strategy.wait_for(TRADES, wire.LIVE, "update", start=start)
+            holes = [one for one in strategy.of(TRADES, start) if one.word == wire.LIVE and one.status.lost is None]
+            assert len(holes) == 1
+            assert unsaid(strategy.seen) == []
+            shown = strategy.book(BOOK)
+            truth = venue.get("/sim/book", product="linear", topic="orderbook.50.BTCUSDT", u=shown.update_id)
+            assert shown.state == wire.LIVE
+            assert (shown.bids, shown.asks) == tuple(
+                [(float(price), float(size)) for price, size in truth[side]] for side in ("b", "a")
+            )
+
+
+def test_every_kind_of_topic_is_continued(tmp_path: Path) -> None:
+    """Candles, level 1, liquidations, a whole endpoint by its prefix → live all the while, in order, nothing unsaid."""
+    with Simulator("--rate", "10", "--truth") as venue:
+        config = CONFIG.format(url=venue.url_of("linear"), private=venue.url_of("private"))
+        with Feed(tmp_path, config) as feed, Strategy("linear.", runtime=feed.runtime) as strategy:
+            names = ("orderbook.50", "publicTrade", "tickers", "kline.1", "orderbook.1", "allLiquidation")
+            subjects = [f"linear.{name}.BTCUSDT" for name in names]
+            for subject in subjects:
+                strategy.wait_for(subject, wire.LIVE)
+            strategy.wait_for(BOOK, "delta")
+            start = len(strategy.seen)
+            restart(feed)
+            newest = feed.worker("linear")["epoch"]
+            wait_until(
+                lambda: all(strategy.of(subject)[-1].record.epoch == newest for subject in subjects), "the new epoch"
+            )
+            for subject in subjects:
+                told = [one for one in strategy.of(subject, start) if one.record.kind == wire.STATUS]
+                assert {one.word for one in told} == {wire.LIVE}, subject
+                assert [one.status.reason for one in told if one.record.local] == [], subject
+            assert unsaid(strategy.seen) == []
