@@ -3,6 +3,7 @@
 import fcntl
 import grp
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -291,6 +292,39 @@ def test_lock_on_a_removed_file_is_not_taken(tmp_path: Path, monkeypatch: pytest
     assert len(calls) == 2
     assert runtime.Lock(path).acquire() == os.getpid()
     lock.release()
+
+
+# Whose socket is on a path.
+
+
+def test_socket_is_put_in_its_place_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the new one is there, complete and with its rights, the one before is."""
+    path = tmp_path / "linear.pub"
+    first, second = runtime.SocketPath(path), runtime.SocketPath(path)
+    at_rename: list[tuple[int, int]] = []
+    rename = Path.rename
+
+    def look_and_rename(source: Path, target: Path) -> Path:
+        at_rename.append((target.lstat().st_ino, mode(source)))
+        return rename(source, target)
+
+    assert first.take() is None
+    with first.listen():
+        first.show()
+        inode = path.lstat().st_ino
+        first.give_back()
+        assert second.take() is None
+        with second.listen() as listener:
+            monkeypatch.setattr(Path, "rename", look_and_rename)
+            second.show()
+            assert at_rename == [(inode, 0o700)]
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                listener.accept()[0].close()
+            first.remove()
+            assert path.is_socket(), "it is no longer the first one's"
+            second.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 # Epochs.
