@@ -94,6 +94,7 @@ LAW: Final[dict[str, Layer]] = {
     ),
     # The control plane.
     "feedhandler.supervisor.assignment": Layer(("feedhandler.config.model", "feedhandler.bybit"), pure=True),
+    "feedhandler.supervisor.succession": Layer(("feedhandler.wire",), pure=True),
     "feedhandler.supervisor*": Layer(SHARED, ("msgspec", "psutil", "uvloop", "zmq")),
     # The simulated Bybit: sockets served with picows, recordings read from files; the venue behind them is pure.
     "feedhandler.sim.server*": Layer(("feedhandler.bybit", "feedhandler.log"), ("msgspec", "picows")),
