@@ -156,6 +156,9 @@ class Handover:
         """Let the old track go on as the new one; return whether nothing is missing between the two."""
         old, successor = self._old, self.successor
         outbox = list(self._outbox)
+        if not successor.keeps_state:
+            # In the venue's order: what a worker repeats for a newcomer comes after what happens meanwhile.
+            outbox.sort(key=lambda record: (record.epoch, record.sequence, record.kind == STATUS))
         # Whoever was blind when the new worker was first heard has missed something before.
         whole = self._was_live and self._is_ready and (self._over_ns or now_ns) - self._answered_ns >= SKEW_NS
         hole = None if whole or successor.keeps_state else (old.last_ns, self._answered_ns)

@@ -1,5 +1,7 @@
 """A worker is restarted by command: what a strategy that does nothing about it sees, held against what the venue sent."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,8 @@ topics = ["order", "execution", "position", "wallet"]
 """
 TRADES: Final = "linear.publicTrade.BTCUSDT"
 BOOK: Final = "linear.orderbook.50.BTCUSDT"
+ORDERS: Final = "private.order"
+EXECUTIONS: Final = "private.execution"
 
 
 def restart(feed: Feed, worker: str = "linear") -> None:
@@ -46,8 +50,8 @@ def test_worker_restarted_by_command_is_not_noticed(tmp_path: Path, lines: int) 
             start = len(stage.strategy.seen)
             restart(stage.feed)
             stage.wait_more(10)
-            seen = stage.strategy.seen[start:]
-            told = [one for one in seen if one.record.kind == wire.STATUS and one.record.subject in stage.subjects]
+            since = stage.strategy.seen[start:]
+            told = [one for one in since if one.record.kind == wire.STATUS and one.record.subject in stage.subjects]
             assert {one.status.state for one in told} == {wire.LIVE}
             assert [one.status.reason for one in told if one.record.local] == []
             assert unsaid(stage.strategy.seen) == []
@@ -105,3 +109,36 @@ def test_every_kind_of_topic_is_continued(tmp_path: Path) -> None:
                 assert {one.word for one in told} == {wire.LIVE}, subject
                 assert [one.status.reason for one in told if one.record.local] == [], subject
             assert unsaid(strategy.seen) == []
+
+
+def test_account_is_continued(tmp_path: Path) -> None:
+    """Orders filled all the while → each comes once, in order, to a strategy that was there before; no hole is told."""
+    with Simulator("--account-rate", "0", "--rate", "0.001") as venue:
+        config = CONFIG.format(url=venue.url_of("linear"), private=venue.url_of("private"))
+        with Feed(tmp_path, config) as feed, Strategy("private.", runtime=feed.runtime) as strategy:
+            for subject in (ORDERS, EXECUTIONS):
+                strategy.wait_for(subject, wire.LIVE)
+            with ThreadPoolExecutor(1) as pool:
+                restarting = pool.submit(restart, feed, "private")
+                known = [venue.account("fill", maker=0)["order"]]
+                while not restarting.done():
+                    known.append(venue.account("fill", maker=0)["order"])
+                restarting.result()
+            known.append(venue.account("fill", maker=0)["order"])
+            for subject in (ORDERS, EXECUTIONS):
+                wait_until(lambda subject=subject: known[-1] in seen(strategy, subject, "orderId"), subject)  # type: ignore[misc]  # mypy infers no lambda with a default
+                # An order may have been executed in several parts.
+                assert list(dict.fromkeys(seen(strategy, subject, "orderId"))) == known
+                told = [one for one in strategy.of(subject) if one.record.kind == wire.STATUS]
+                assert [one.status.reason for one in told if one.record.local] == []
+                assert len({one.record.epoch for one in told}) == 2
+            for subject, name in ((ORDERS, "orderId"), (EXECUTIONS, "execId")):
+                ids = seen(strategy, subject, name)
+                assert len(set(ids)) == len(ids) >= len(known) > 20
+            assert unsaid(strategy.seen) == []
+
+
+def seen(strategy: Strategy, subject: str, name: str) -> list[str]:
+    """A field of each row that a strategy was handed."""
+    records = [one.record for one in strategy.of(subject) if one.record.kind == wire.UPDATE]
+    return [row[name] for record in records for row in json.loads(record.payload)["data"]]

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from support.records import BOOK, START_NS, TRADES, record, status
+from support.records import BOOK, START_NS, TRADES, record
+from support.records import status as status_record
 
 from feedhandler import wire
 from feedhandler.client.counters import Counters
@@ -16,6 +17,7 @@ from feedhandler.client.track import Track
 LIQUIDATIONS: Final = "linear.allLiquidation.BTCUSDT"
 TICKER: Final = "linear.tickers.BTCUSDT"
 KLINE: Final = "linear.kline.1.BTCUSDT"
+ORDERS: Final = "private.order"
 FULL: Final = "linear.orderbook.full.BTCUSDT"
 SECOND_NS: Final = 1_000_000_000
 
@@ -49,11 +51,11 @@ class Move:
         self.old = Track(subject, self.outbox, self.counters)
         self.old.link = "linear"
         self.numbers = {1: 0, 2: 100}
-        self.old.on_record(self._status(1, 0.0, state), START_NS)
+        self.old.on_record(self.status(1, 0.0, state), START_NS)
 
-    def _status(self, epoch: int, seconds: float, state: str, *, repeated: bool = False) -> Record:
+    def status(self, epoch: int, seconds: float, state: str, *, repeated: bool = False) -> Record:
         self.numbers[epoch] += not repeated
-        made = status(self.subject, self.numbers[epoch], state, epoch=epoch, repeated=repeated)
+        made = status_record(self.subject, self.numbers[epoch], state, epoch=epoch, repeated=repeated)
         return msgspec.structs.replace(made, published_ns=START_NS + int(seconds * SECOND_NS))
 
     def _data(self, epoch: int, seconds: float, kind: int, data: Any, flags: int) -> Record:
@@ -71,18 +73,18 @@ class Move:
     def begin(self, seconds: float = 10.0, state: str = wire.LIVE) -> None:
         """The new worker answers our subscription."""
         self.handover = Handover(self.old, "linear_1", self.counters, seconds)
-        self.handover.take(self._status(2, seconds, state, repeated=True), START_NS)
+        self.handover.take(self.status(2, seconds, state, repeated=True), START_NS)
 
     def sends(self, seconds: float, kind: int, data: Any, flags: int = 0) -> None:
         """The new worker publishes."""
         self.handover.take(self._data(2, seconds, kind, data, flags), START_NS)
 
     def says(self, seconds: float, state: str) -> None:
-        self.handover.take(self._status(2, seconds, state), START_NS)
+        self.handover.take(self.status(2, seconds, state), START_NS)
 
     def end(self, seconds: float) -> None:
         """The old worker says that the subject is its own no more."""
-        self.handover.take_old(self._status(1, seconds, wire.ENDED), START_NS, seconds)
+        self.handover.take_old(self.status(1, seconds, wire.ENDED), START_NS, seconds)
 
     def go_over(self) -> bool:
         self.outbox.clear()
@@ -280,6 +282,24 @@ def test_event_older_than_both_in_one_message_with_a_known_one() -> None:
     assert move.told == [("live", 100), ("update", 101, trades("d"))]
 
 
+def test_events_repeated_after_a_new_one_are_the_older_ones() -> None:
+    """An account's records are kept for newcomers, and what happens meanwhile comes before them."""
+    move = Move(ORDERS)
+    for number in range(4):
+        move.brings(9 + number / 10, wire.UPDATE, [{"orderId": f"{number}"}])
+    move.numbers[2] = 103
+    move.handover = Handover(move.old, "linear_1", move.counters, 10.0)
+    move.sends(10, wire.UPDATE, [{"orderId": "3"}])
+    move.handover.take(move.status(2, 10, wire.LIVE, repeated=True), START_NS)
+    for number in range(3):
+        kept = at(ORDERS, 101 + number, wire.UPDATE, 10, [{"orderId": f"{number}"}], epoch=2, flags=wire.REPEATED)
+        move.handover.take(kept, START_NS)
+    move.sends(10.1, wire.UPDATE, [{"orderId": "4"}])
+    move.end(11)
+    assert move.go_over()
+    assert move.told == [("live", 104), ("update", 105, [{"orderId": "4"}])]
+
+
 def test_nothing_new_is_a_status_alone() -> None:
     """With the number of the last record that is known already."""
     move = Move(TRADES)
@@ -388,7 +408,7 @@ def test_new_worker_that_is_not_live_is_told_as_it_is() -> None:
     assert move.told == [("subscribing", 100)]
     assert move.old.state == wire.SUBSCRIBING
     move.outbox.clear()
-    live = msgspec.structs.replace(move._status(2, 12, wire.LIVE), published_ns=START_NS + 12 * SECOND_NS)
+    live = msgspec.structs.replace(move.status(2, 12, wire.LIVE), published_ns=START_NS + 12 * SECOND_NS)
     move.old.on_record(live, START_NS)
     assert [word for word, *_ in move.told] == ["live", "live"]
 
