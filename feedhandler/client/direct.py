@@ -67,7 +67,8 @@ def connect(
     path and need only be given where that is not the venue's own. ``api_key``, ``api_secret``: for the private stream,
     ``wss://stream.bybit.com/v5/private``; text, a `feedhandler.SecretSource`, or a function that returns it; both are
     asked before each dial and once more to sign in. A key that cannot be had comes as a status, ``rejected``, and is
-    looked for every 3 s; one that the venue refuses is tried again after a minute, then ever later. A private stream on a loopback address needs none: the simulator's test key is used.
+    looked for every 3 s; one that the venue refuses is tried again after a minute, then ever later. A private stream on
+    a loopback address needs none: the simulator's test key is used.
 
     ``ping_interval_s``: at most 20. ``pong_timeout_s``: how long the answer to a ping may take. ``connect_timeout_s``:
     for TCP, TLS and upgrade together. ``max_attempts``: failed attempts in a row before `ConnectError`; 0 = never give
