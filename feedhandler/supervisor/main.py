@@ -133,6 +133,7 @@ class Supervisor:
         self._stopping_since_s: float | None = None
         self._impatient = False
         self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._publish_directory()
 
     async def run(self) -> int:
         """Run the feed; return the exit code. Raises what a callback raised: a bug of ours ends the feed, loudly."""
@@ -141,7 +142,6 @@ class Supervisor:
             self._loop.add_signal_handler(number, self._signalled, number)
         descriptor = int(self._socket.getsockopt(zmq.FD))
         self._loop.add_reader(descriptor, self._hear)
-        self._publish_directory()
         if self._simulator is not None:
             self._simulator.start()
             self.logger.info("simulated Bybit at ws://%s (faults: /sim/faults)", self._simulator.address)
@@ -368,13 +368,13 @@ class Supervisor:
 def simulated(plan: WorkerPlan, address: str, environment: Mapping[str, str]) -> WorkerPlan:
     """Return a plan with the built-in simulated Bybit's address in it, if it is meant for that.
 
-    An account whose two environment variables are both not set is the simulator's own there: the same configuration
+    An account whose two environment variables are both not set, or empty, is the simulator's own there: the same configuration
     then runs before its user has a key.
     """
     if SIMULATOR not in plan.url:
         return plan
     places = [source.env for source in (plan.api_key, plan.api_secret) if source is not None]
-    if all(name and name not in environment for name in places):
+    if all(name and not environment.get(name) for name in places):
         plan = msgspec.structs.replace(plan, api_key=None, api_secret=None)
     return msgspec.structs.replace(plan, url=plan.url.replace(SIMULATOR, address))
 

@@ -61,11 +61,12 @@ def test_feed_runs_with_standard_streams_closed(tmp_path: Path, closed: str) -> 
         feed.__exit__(None, None, None)
 
 
-def test_full_disk_at_the_start_is_one_line(tmp_path: Path) -> None:
-    """Exit 3, with the path; here no file may grow, which is as good as full."""
+@pytest.mark.parametrize(("room_bytes", "name"), [(0, runtime.SUPERVISOR_LOCK), (20, runtime.FEED_FILE)])
+def test_full_disk_at_the_start_is_one_line(tmp_path: Path, room_bytes: int, name: str) -> None:
+    """Exit 3, with the path; here no file may grow beyond some bytes, which is as good as full."""
     feed = Feed(tmp_path, CONFIG)
-    told = f"Error: cannot start the feed: {feed.runtime}/{runtime.SUPERVISOR_LOCK}: File too large"
-    assert refused(feed, largest_file_bytes=0) == told
+    told = f"Error: cannot start the feed: {feed.runtime}/{name}: File too large"
+    assert refused(feed, largest_file_bytes=room_bytes) == told
 
 
 @pytest.mark.parametrize(

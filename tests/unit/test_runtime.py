@@ -385,6 +385,16 @@ def test_write_whole_replaces_in_one_step(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_write_whole_that_fails_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    """The system names no path where a disk is full."""
+    path = tmp_path / runtime.FEED_FILE
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        runtime.write_whole(path, b"content")
+    assert raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("address", "path"),
     [

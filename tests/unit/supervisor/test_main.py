@@ -36,7 +36,7 @@ def planned(directory: Path, account: str = "") -> WorkerPlan:
         ({"OTHER": "x"}, False),
         ({"KEY": "x"}, True),
         ({"SECRET": "x"}, True),
-        ({"KEY": "", "SECRET": ""}, True),
+        ({"KEY": "", "SECRET": ""}, False),
     ],
 )
 def test_account_without_any_of_its_variables_is_the_simulators(
