@@ -109,9 +109,7 @@ class Truth:
             if handover.is_due(self._now_s):
                 self._go_over(track, handover)
         for link in list(self._links):
-            left_s = link.leaving_s
-            if left_s is not None and (self._now_s - left_s > PATIENCE_S or not self._is_followed(link)):
-                self._leave(link)
+            self._watch_leaving(link)
 
     def _feed_is_gone(self, busy: Container[str]) -> bool:
         # A program that was busy itself has still to read what a worker said.
@@ -517,6 +515,16 @@ class Truth:
 
     def _is_followed(self, link: Link) -> bool:
         return any(track.link == link.name and track.is_followed for track in self._tracks.values())
+
+    def _watch_leaving(self, link: Link) -> None:
+        """Close the way to a worker that the directory names no more, when there is nothing more to hear."""
+        if link.leaving_s is None:
+            return
+        others = [other for other in self._links if other is not link and other.address == link.address]
+        if others and not any(other.state == UP for other in others):
+            link.leaving_s = self._now_s  # its successor is not there yet
+        if self._now_s - link.leaving_s > PATIENCE_S or not self._is_followed(link):
+            self._leave(link)
 
     def _leave(self, link: Link) -> None:
         """Close the way to a worker that the directory names no more."""

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from support.feed import Feed, wait_until
+from support.feed import Feed, kill, wait_until
 from support.simulator import Simulator
 from support.stage import Stage, data
 from support.strategy import Strategy, unsaid
 
-from feedhandler import wire
+from feedhandler import runtime, wire
 
 ASLEEP_S: Final = 6.0
 """Longer than two workers publish the same."""
@@ -63,6 +63,30 @@ def test_worker_restarted_by_command_is_not_noticed(tmp_path: Path, lines: int) 
             assert court.taken_findings() == []
             assert court.taken_wrong() == []
         assert stage.court.checked > 1000
+
+
+def test_successor_that_dies_while_both_publish_is_not_noticed(tmp_path: Path) -> None:
+    """kill -9 of the new process → the old one goes on, the next new one takes over: nothing lost, and no hole told."""
+    with Stage(tmp_path, "--rate", "20") as stage, ThreadPoolExecutor(1) as pool:
+        stage.wait_whole()
+        start = len(stage.strategy.seen)
+        restarting = pool.submit(stage.feed.command, "restart", "linear")
+        directory = stage.feed.runtime / runtime.FEED_FILE
+        wait_until(lambda: json.loads(directory.read_bytes())["workers"]["linear"]["generation"], "both publish")
+        killed = stage.feed.worker("linear")
+        kill(killed["pid"])
+        assert restarting.result().returncode == 0
+        newest = stage.feed.worker("linear")["epoch"]
+        assert newest > killed["epoch"]
+        for subject in stage.subjects:
+            wait_until(lambda subject=subject: stage.strategy.of(subject)[-1].record.epoch == newest, subject)  # type: ignore[misc]  # mypy infers no lambda with a default
+            told = [one for one in stage.strategy.of(subject, start) if one.record.kind == wire.STATUS]
+            assert {one.status.state for one in told} == {wire.LIVE}
+            assert [one.status.reason for one in told if one.record.local] == []
+        stage.wait_more(10)
+        assert unsaid(stage.strategy.seen) == []
+        court = stage.settle()
+        assert (court.taken_findings(), court.taken_wrong()) == ([], [])
 
 
 def test_strategy_asleep_meanwhile_is_told_what_it_missed(tmp_path: Path) -> None:

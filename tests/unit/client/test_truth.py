@@ -668,6 +668,22 @@ def test_link_that_reached_the_successor_and_is_left_in_the_end(feed: Feed) -> N
     assert feed.take(delta(3, epoch=2), worker="linear#1") == [("delta", 3)]
 
 
+def test_old_link_is_not_left_while_the_successor_is_not_there(succeeded: Feed) -> None:
+    """It died, and is started again: the old process goes on as long as that takes."""
+    feed = succeeded
+    feed.take(status(BOOK, 2, epoch=2, repeated=True), image(2, epoch=2), worker="linear#1")
+    feed.truth.on_disconnected(feed.truth.links["linear#1"])
+    assert feed.heard() == []
+    for _ in range(3):
+        assert feed.tick(PATIENCE_S * 0.9, busy=("linear",)) == []
+    assert feed.take(delta(11)) == [("delta", 11)]
+    feed.connect("linear#1")
+    assert feed.take(status(BOOK, 2, epoch=3, repeated=True), image(2, epoch=3), worker="linear#1") == []
+    assert feed.take(status(BOOK, 12, wire.ENDED)) == [("status", 2, "live"), ("snapshot", 2)]
+    assert feed.last is not None
+    assert feed.last.epoch == 3
+
+
 def test_two_ways_to_one_worker_are_one() -> None:
     """Both are told of everything; the second is heard when the first is gone."""
     twice = Feed()
