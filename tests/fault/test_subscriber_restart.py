@@ -43,10 +43,10 @@ def restart(feed: Feed, worker: str = "linear") -> None:
 
 @pytest.mark.parametrize("lines", [1, 2])
 def test_worker_restarted_by_command_is_not_noticed(tmp_path: Path, lines: int) -> None:
-    """Three times, amid thousands of messages → live all the while: nothing lost, twice or wrong, and no hole told."""
+    """Twice, amid thousands of messages → live all the while: nothing lost, twice or wrong, and no hole told."""
     with Stage(tmp_path, "--rate", "20", more=f"lines = {lines}") as stage:
         stage.wait_whole()
-        for _ in range(3):
+        for _ in range(2):
             start = len(stage.strategy.seen)
             restart(stage.feed)
             stage.wait_more(10)
