@@ -185,7 +185,7 @@ def test_spread_monitor_moves_on_a_terminal(feed: Feed) -> None:
 
 def test_spread_monitor_says_why_there_is_no_number(tmp_path: Path) -> None:
     """Without a feed each symbol has its state and the reason in place of numbers."""
-    done = run(module("spread_monitor", "--runtime", tmp_path, "--seconds", "5"))
+    done = run(module("spread_monitor", "--runtime", tmp_path, "--seconds", "3.5"))
     rows = [line for line in done.stdout.splitlines() if line][-20:]
     assert len(rows) == 20
     assert all(f"unknown: no feed at {tmp_path}" in row for row in rows)

@@ -1,4 +1,4 @@
-"""A topic moves from one worker to another, in every order in which a strategy may hear of it."""
+"""A topic moves from one worker to another, in many of the orders in which a strategy may hear of it."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ ORDERS: Final = [
     order
     for order in permutations(STEPS)
     if order.index("old delivers") < order.index("old ends") and order.index("new begins") < order.index("new delivers")
-]
+][::2]
+"""Every second of the 30 that there are; tests/property/test_client_handover.py has thousands, without sockets."""
 STAYING: Final = "publicTrade.STAYINGUSDT"
 EPOCH: Final = 1_780_000_000
 DEADLINE_S: Final = 10.0
@@ -47,7 +48,7 @@ def workers(tmp_path: Path) -> Iterator[tuple[Publisher, Publisher]]:
 def test_moved_topic_is_followed_in_whatever_order_it_is_heard(workers: tuple[Publisher, Publisher]) -> None:
     """Live at the new worker with its book; nothing twice, every loss spoken of, and no word of the topics that stay."""
     old, new = workers
-    assert len(ORDERS) == 30
+    assert len(ORDERS) == 15
     seen: list[Seen] = []
     with Subscriber(runtime=old.directory) as feed:
         feed.subscribe("linear.")
