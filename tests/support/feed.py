@@ -156,7 +156,7 @@ class Ear:
         sub = context.socket(zmq.SUB)
         sub.setsockopt(zmq.SNDHWM, 0)
         sub.setsockopt(zmq.RCVHWM, 0)
-        sub.setsockopt(zmq.RECONNECT_IVL, 1)  # there before the first record, also on a busy machine
+        sub.setsockopt(zmq.RECONNECT_IVL, 10)
         sub.setsockopt(zmq.LINGER, 0)
         for text in self._filters:
             sub.setsockopt(zmq.SUBSCRIBE, text)
