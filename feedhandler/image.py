@@ -4,6 +4,7 @@ Keeping a book costs more than publishing its deltas, and most topics are joined
 payloads (its journal); they are folded into one of these when the journal is long, or when somebody asks.
 """
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -230,6 +231,18 @@ class FieldsImage:
         rows = list(self._rows.values())
         data = rows if isinstance(self._last.data, list) else rows[0]
         return msgspec.json.encode(msgspec.structs.replace(self._last, type="snapshot", data=data))
+
+
+_decode_message: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_rows: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def only_rows(payload: bytes, wanted: Iterable[int]) -> bytes:
+    """Return a message of events with those of its rows, by their places, that are wanted; everything else as it was."""
+    message = _decode_message(payload)
+    rows = _decode_rows(message["data"])
+    message["data"] = msgspec.Raw(msgspec.json.encode([rows[place] for place in wanted]))
+    return msgspec.json.encode(message)
 
 
 def new_image(topic: str) -> Image:

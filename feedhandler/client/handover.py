@@ -15,7 +15,7 @@ import msgspec
 from feedhandler.client.counters import Counters
 from feedhandler.client.record import Record, decode_status
 from feedhandler.client.track import Track
-from feedhandler.image import new_image
+from feedhandler.image import new_image, only_rows
 from feedhandler.wire import COMPOSED, ENDED, IMAGE, LIVE, NO_LINE, REPEATED, SIMULATED, SNAPSHOT, STALE, STATUS
 
 SKEW_NS: Final = 250_000_000
@@ -54,7 +54,6 @@ _decode_book: Final = msgspec.json.Decoder(_BookMessage).decode
 _decode_trades: Final = msgspec.json.Decoder(_Trades).decode
 _decode_message: Final = msgspec.json.Decoder(_Message).decode
 _decode_rows: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 Key = int | str | bytes | tuple[bytes, int | None]
 Keys = Sequence[Key]
@@ -227,7 +226,10 @@ class Handover:
                     new.append(number)
             if new:
                 start = min(start, place)
-                records.append(_only(record, new))
+                if len(new) < len(keys):
+                    payload = only_rows(record.payload, new)
+                    record = msgspec.structs.replace(record, payload=payload, flags=record.flags | COMPOSED)  # noqa: PLW2901 - the rest of it
+                records.append(record)
         return start, records
 
 
@@ -240,14 +242,3 @@ def _find(record: Record, among: Sequence[Record]) -> int | None:
     """Return the place of the last of those records that has the last row of this one."""
     row = keys_of(record)[-1:]
     return next((place for place in range(len(among) - 1, -1, -1) if _count(among[place], row)), None)
-
-
-def _only(record: Record, wanted: list[int]) -> Record:
-    """Return a record with those of its rows that are wanted, everything else as it was."""
-    fields = _decode_fields(record.payload)
-    rows = _decode_rows(fields["data"]) if bytes(fields["data"]).startswith(b"[") else []
-    if len(wanted) >= len(rows):
-        return record
-    fields["data"] = msgspec.Raw(msgspec.json.encode([rows[row] for row in wanted]))
-    payload = msgspec.json.encode(fields)
-    return msgspec.structs.replace(record, payload=payload, flags=record.flags | COMPOSED)

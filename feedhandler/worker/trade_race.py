@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from feedhandler.image import only_rows
 from feedhandler.wire import UPDATE
 from feedhandler.worker.paired import Frame, PairedLane
 from feedhandler.worker.race import HELD_LIMIT, HOLD_NS, Copy, Race
@@ -110,7 +111,9 @@ class TradeRace(Race):
             copy.deliver(UPDATE, payload, received_ns)
         else:
             self.feed.counters["rebuilt"] += 1
-            copy.deliver(UPDATE, _only(payload, ids, set(unseen)), received_ns, composed=True)
+            new = set(unseen)
+            rows = [place for place, trade_id in enumerate(ids) if trade_id in new]
+            copy.deliver(UPDATE, only_rows(payload, rows), received_ns, composed=True)
         for trade_id in unseen:
             recent[trade_id] = received_ns
         if len(recent) >= RECENT_IDS:
@@ -270,15 +273,3 @@ def _times_ms(payload: bytes) -> list[int]:
         return [row.T for row in _decode_times(payload).data]
     except ValueError:
         return []
-
-
-_decode_message: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_rows: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def _only(payload: bytes, ids: list[str], wanted: set[str]) -> bytes:
-    """Return a message with those of its trades that are wanted, everything else as it was."""
-    message = _decode_message(payload)
-    rows = zip(ids, _decode_rows(message["data"]), strict=True)
-    message["data"] = msgspec.Raw(msgspec.json.encode([row for trade_id, row in rows if trade_id in wanted]))
-    return msgspec.json.encode(message)
