@@ -281,8 +281,7 @@ class Supervisor:
     def _handle(self, way_back: list[bytes], message: control.ToSupervisor) -> None:
         match message:
             case control.Hello() | control.Bound() | control.Beat() | control.Dial():
-                named = self._workers.get(message.worker)
-                for worker in self._restarts.processes if named is None else (named, *self._restarts.processes):
+                for worker in self._processes():
                     if (worker.plan.worker, worker.pid) == (message.worker, message.pid):
                         self._hear_worker(way_back, worker, message)
             case control.Announced():
@@ -368,8 +367,8 @@ class Supervisor:
 def simulated(plan: WorkerPlan, address: str, environment: Mapping[str, str]) -> WorkerPlan:
     """Return a plan with the built-in simulated Bybit's address in it, if it is meant for that.
 
-    An account whose two environment variables are both not set, or empty, is the simulator's own there: the same configuration
-    then runs before its user has a key.
+    An account whose two environment variables are both not set, or empty, is the simulator's own there: the same
+    configuration then runs before its user has a key.
     """
     if SIMULATOR not in plan.url:
         return plan

@@ -111,7 +111,7 @@ class Scene:
 
 def process(worker: Worker) -> Process:
     """Return a worker's stand-in process."""
-    found: Process = worker._child  # type: ignore[assignment]
+    found: Process = worker._child  # type: ignore[assignment]  # put there in its place
     return found
 
 
